@@ -1,0 +1,259 @@
+/**
+ * Owns virtual time. Everything that happens in a simulation is an event in one queue, ordered by (time, order of
+ * scheduling); one event runs at a time and all promise jobs it caused are drained before the next one (DECISIONS,
+ * simulator seams). Nothing here waits for real time, so a simulated hour costs what its events cost.
+ */
+import { assert } from '../../src/std/assert.ts';
+import type { Clock, TimerHandle, Timers } from '../../src/std/environment.ts';
+
+interface ScheduledEvent {
+  readonly atMs: number;
+  readonly order: number;
+  callback: (() => void) | undefined;
+}
+
+/** How many events are queued in one go; Node drains promise jobs between two immediates, so a burst needs no loop turn per event. */
+const BURST_EVENTS = 64;
+
+export class SimulatedTime implements Clock, Timers {
+  #nowMs = 0;
+  #order = 0;
+  readonly #heap: ScheduledEvent[] = [];
+  #running = false;
+  /** Events that ran so far; two runs of one seed must agree on it. */
+  eventsRun = 0;
+  readonly #wallStartMs: number;
+
+  constructor(options: { wallStartMs?: number } = {}) {
+    this.#wallStartMs = options.wallStartMs ?? 1_700_000_000_000;
+  }
+
+  get now(): number {
+    return this.#nowMs;
+  }
+
+  monotonicMs(): number {
+    return this.#nowMs;
+  }
+
+  wallMs(): number {
+    return Math.floor(this.#wallStartMs + this.#nowMs);
+  }
+
+  after(delayMs: number, callback: () => void): TimerHandle {
+    assert(delayMs >= 0, 'A timer cannot run in the past');
+    const event: ScheduledEvent = { atMs: this.#nowMs + delayMs, order: this.#order++, callback };
+    this.#push(event);
+    return {
+      cancel: () => {
+        event.callback = undefined;
+      },
+    };
+  }
+
+  soon(callback: () => void): void {
+    this.after(0, callback);
+  }
+
+  /** A process's view of this time, which can be paused and killed without touching the others. */
+  machine(options: { wallOffsetMs?: number; monotonicOffsetMs?: number } = {}): SimulatedMachineTime {
+    return new SimulatedMachineTime(this, options);
+  }
+
+  /** Runs all events up to and including `untilMs`; the clock then shows `untilMs`. */
+  async runUntil(untilMs: number): Promise<void> {
+    await this.#run(() => {
+      const next = this.#peek();
+      return next === undefined || next.atMs > untilMs;
+    });
+    this.#nowMs = Math.max(this.#nowMs, untilMs);
+  }
+
+  async runFor(durationMs: number): Promise<void> {
+    await this.runUntil(this.#nowMs + durationMs);
+  }
+
+  /** Runs events until `condition` holds after one of them. Throws if the queue runs dry or virtual time passes `limitMs` first. */
+  async runUntilTrue(condition: () => boolean, limitMs = 3_600_000): Promise<void> {
+    const endMs = this.#nowMs + limitMs;
+    await this.#run(() => {
+      if (condition()) return true;
+      const next = this.#peek();
+      if (next === undefined) throw new Error('The simulation has no events left and its condition does not hold');
+      if (next.atMs > endMs) throw new Error(`The condition of the simulation did not hold within ${limitMs} ms`);
+      return false;
+    });
+  }
+
+  /** Runs events until `promise` settles and gives its result. */
+  async settle<T>(promise: Promise<T>, limitMs = 3_600_000): Promise<T> {
+    let settled = false;
+    const done = (): void => {
+      settled = true;
+    };
+    promise.then(done, done);
+    await this.runUntilTrue(() => settled, limitMs);
+    return promise;
+  }
+
+  /** Runs until no event is left: only for things that do not rearm timers forever. */
+  async drain(): Promise<void> {
+    await this.#run(() => this.#peek() === undefined);
+  }
+
+  #run(finished: () => boolean): Promise<void> {
+    assert(!this.#running, 'Virtual time is already running');
+    this.#running = true;
+    return new Promise<void>((resolve, reject) => {
+      let ended = false;
+      const end = (settle: () => void): void => {
+        ended = true;
+        this.#running = false;
+        settle();
+      };
+      const burst = (): void => {
+        for (let i = 0; i < BURST_EVENTS; i++) setImmediate(runOne);
+        setImmediate(() => {
+          if (!ended) burst();
+        });
+      };
+      const runOne = (): void => {
+        if (ended) return;
+        try {
+          if (finished()) end(resolve);
+          else this.#runNext();
+        } catch (error) {
+          end(() => reject(error));
+        }
+      };
+      burst();
+    });
+  }
+
+  #runNext(): void {
+    const event = this.#pop();
+    if (event === undefined || event.callback === undefined) return;
+    assert(event.atMs >= this.#nowMs, 'Virtual time must not go back');
+    this.#nowMs = event.atMs;
+    this.eventsRun++;
+    event.callback();
+  }
+
+  /** The next live event; canceled ones are dropped on the way. */
+  #peek(): ScheduledEvent | undefined {
+    for (;;) {
+      const first = this.#heap[0];
+      if (first === undefined || first.callback !== undefined) return first;
+      this.#pop();
+    }
+  }
+
+  #push(event: ScheduledEvent): void {
+    const heap = this.#heap;
+    let child = heap.length;
+    heap.push(event);
+    while (child > 0) {
+      const parent = (child - 1) >> 1;
+      if (!isBefore(event, heap[parent]!)) break;
+      heap[child] = heap[parent]!;
+      child = parent;
+    }
+    heap[child] = event;
+  }
+
+  #pop(): ScheduledEvent | undefined {
+    const heap = this.#heap;
+    const first = heap[0];
+    const last = heap.pop();
+    if (first === undefined || last === undefined || heap.length === 0) return first;
+    let parent = 0;
+    for (;;) {
+      let child = 2 * parent + 1;
+      if (child >= heap.length) break;
+      if (child + 1 < heap.length && isBefore(heap[child + 1]!, heap[child]!)) child++;
+      if (!isBefore(heap[child]!, last)) break;
+      heap[parent] = heap[child]!;
+      parent = child;
+    }
+    heap[parent] = last;
+    return first;
+  }
+}
+
+function isBefore(a: ScheduledEvent, b: ScheduledEvent): boolean {
+  return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
+}
+
+/**
+ * Clock and timers of one simulated process. Killed, none of its callbacks ever runs again; paused (SIGSTOP), they wait
+ * and run in order on resume, while its clocks go on, as they do on a real machine.
+ */
+export class SimulatedMachineTime implements Clock, Timers {
+  readonly #time: SimulatedTime;
+  readonly #monotonicOffsetMs: number;
+  /** Added to the wall clock; a test may make it jump at any time. */
+  wallOffsetMs: number;
+  #state: 'running' | 'paused' | 'killed' = 'running';
+  #held: (() => void)[] = [];
+
+  constructor(time: SimulatedTime, options: { wallOffsetMs?: number; monotonicOffsetMs?: number }) {
+    this.#time = time;
+    this.wallOffsetMs = options.wallOffsetMs ?? 0;
+    this.#monotonicOffsetMs = options.monotonicOffsetMs ?? 0;
+  }
+
+  get state(): 'running' | 'paused' | 'killed' {
+    return this.#state;
+  }
+
+  monotonicMs(): number {
+    return this.#time.monotonicMs() + this.#monotonicOffsetMs;
+  }
+
+  wallMs(): number {
+    return this.#time.wallMs() + this.wallOffsetMs;
+  }
+
+  after(delayMs: number, callback: () => void): TimerHandle {
+    let canceled = false;
+    const handle = this.#time.after(delayMs, () => {
+      this.deliver(() => {
+        if (!canceled) callback();
+      });
+    });
+    return {
+      cancel: () => {
+        canceled = true;
+        handle.cancel();
+      },
+    };
+  }
+
+  soon(callback: () => void): void {
+    this.after(0, callback);
+  }
+
+  /** Runs something that came from outside (a disk completion, a message) as this process would see it: now, on resume, or never. */
+  deliver(callback: () => void): void {
+    if (this.#state === 'running') callback();
+    else if (this.#state === 'paused') this.#held.push(callback);
+  }
+
+  pause(): void {
+    if (this.#state === 'running') this.#state = 'paused';
+  }
+
+  resume(): void {
+    if (this.#state !== 'paused') return;
+    this.#state = 'running';
+    const held = this.#held;
+    this.#held = [];
+    // One event each, so that promise jobs are drained between them.
+    for (const callback of held) this.#time.soon(() => this.deliver(callback));
+  }
+
+  kill(): void {
+    this.#state = 'killed';
+    this.#held = [];
+  }
+}
