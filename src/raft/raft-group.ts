@@ -1,0 +1,88 @@
+/**
+ * What the broker sees of one replica of one group, and of all of them. Implemented by the driver (raft-driver.ts), which runs the pure cores of all groups of
+ * this broker on the WAL and the transport.
+ */
+import type { BrokerId, GroupId, LogIndex, ReplicaId, Term } from '../std/brands.ts';
+import type { Membership, Role } from './core/types.ts';
+import type { StateMachine } from './state-machine.ts';
+
+/** How a proposal ends; exactly once (DECISIONS P6). */
+export type ProposalOutcome =
+  /** Applied at its (index, term); `result` is what {@link StateMachine.apply} returned. */
+  | { kind: 'applied'; index: LogIndex; term: Term; result: unknown }
+  /** Never entered the log: not leader, not ready, or over the limit of uncommitted bytes. Nothing was written. */
+  | { kind: 'refused'; reason: 'notLeader' | 'notReady' | 'overloaded' | 'diskFull' }
+  /** Overwritten or stepped down: may or may not be in the log of the next leader. */
+  | { kind: 'unknown' };
+
+export interface RaftGroup {
+  readonly groupId: GroupId;
+  readonly replicaId: ReplicaId;
+  readonly role: Role;
+  readonly currentTerm: Term;
+  readonly leader: BrokerId | undefined;
+  /** Leader whose own-term entry is committed and applied: only then may it decide anything (DECISIONS L6). */
+  readonly isReady: boolean;
+  readonly membership: Membership;
+  readonly commitIndex: LogIndex;
+  readonly appliedIndex: LogIndex;
+  readonly lastIndex: LogIndex;
+  /** Leader only: brokers of voters with a live session that are no more than replica.lag.time.max.ms behind, itself included (DECISIONS L7). */
+  readonly inSyncBrokers: readonly BrokerId[];
+  readonly uncommittedBytes: number;
+  readonly stateMachine: StateMachine;
+
+  /**
+   * Proposes one command, given in pieces that must never change again. Synchronous up to the WAL's buffer: commands are logged in call order. `done` is called exactly once, never before
+   * propose returns. `requiredFlushes` > majority delays `applied` until so many voters flushed it (min.insync.replicas, DECISIONS L7).
+   */
+  propose(payload: readonly Uint8Array[], done: (outcome: ProposalOutcome) => void, options?: { requiredFlushes?: number }): void;
+  /** Linearizable read: calls back with true once everything committed before the call is applied here and leadership was confirmed by a quorum afterwards (ReadIndex, DECISIONS L5). */
+  readBarrier(done: (confirmed: boolean) => void): void;
+  /** Resolves when the transfer took effect or failed. Without target: the most caught-up live voter, preferred brokers first. */
+  transferLeadership(target?: BrokerId): Promise<boolean>;
+  /** Starts an election now; used by the preferred replica of a new group. */
+  campaign(): void;
+  /** Leader only: moves the group to `target` voters: learners, catch-up, joint configuration, final (DECISIONS C3). Resolves false when leadership was lost or refused. */
+  changeVoters(target: Membership['voters']): Promise<boolean>;
+}
+
+/** Who leads a group, as its leader announced it to this broker (DECISIONS C2); the highest term wins. */
+export interface LeaderAnnouncement {
+  readonly groupId: GroupId;
+  readonly leader: BrokerId;
+  readonly term: Term;
+  readonly ready: boolean;
+  readonly inSync: readonly BrokerId[];
+}
+
+export interface CreateGroup {
+  readonly groupId: GroupId;
+  readonly replicaId: ReplicaId;
+  readonly membership: Membership;
+  /** Given back to the state-machine factory on restart: what the state machine is (topic id, partition …), opaque to the driver. */
+  readonly descriptor: Uint8Array;
+}
+
+/** All groups of one broker. */
+export interface RaftGroups {
+  get(groupId: GroupId): RaftGroup | undefined;
+  all(): Iterable<RaftGroup>;
+  /** Creates a replica (durable before it takes part). A replica id that exists already is returned as it is. */
+  create(group: CreateGroup): RaftGroup;
+  /** Deletes a replica and its data; only on a committed tombstone. Resolves when frames and files are gone durably. */
+  remove(groupId: GroupId, replicaId: ReplicaId): Promise<void>;
+  /** Latest announcement; undefined if none was heard, or if the leader's broker died, or its link is down, since. */
+  leaderOf(groupId: GroupId): LeaderAnnouncement | undefined;
+  /** Called after announcements changed (batched per loop turn). */
+  onLeadersChanged(listener: (groups: readonly GroupId[]) => void): void;
+  isBrokerLive(broker: BrokerId): boolean;
+  onBrokerLivenessChanged(listener: (broker: BrokerId, live: boolean) => void): void;
+
+  /** Request to another broker over the control channel; rejects on time-out or when the link goes down. Handlers answer; errors travel as error text. */
+  request(to: BrokerId, service: string, payload: Uint8Array, timeoutMs: number): Promise<Uint8Array>;
+  serve(service: string, handler: (from: BrokerId, payload: Uint8Array) => Promise<Uint8Array>): void;
+
+  /** Resigns all leaderships to live voters; for a graceful stop. Resolves when done or after timeoutMs. */
+  transferAll(timeoutMs: number): Promise<void>;
+}
