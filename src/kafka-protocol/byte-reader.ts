@@ -24,6 +24,7 @@ export class ByteReader {
   position: number;
   end: number;
   readonly #view: DataView;
+  readonly #buffer: Buffer;
   #elementsLeft = ELEMENTS_MAX;
 
   constructor(bytes: Uint8Array, position = 0, end = bytes.length) {
@@ -31,6 +32,7 @@ export class ByteReader {
     this.position = position;
     this.end = end;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
   get remaining(): number {
@@ -76,8 +78,7 @@ export class ByteReader {
   /** 16 bytes as 22 characters of base64url without padding, as Kafka prints a UUID. */
   uuid(): string {
     const at = this.#take(16);
-    const { bytes } = this;
-    return Buffer.from(bytes.buffer, bytes.byteOffset + at, 16).toString('base64url');
+    return this.#buffer.toString('base64url', at, at + 16);
   }
 
   /** Unsigned varint of at most 32 bits; not zig-zag. */
@@ -102,15 +103,16 @@ export class ByteReader {
   /** A string of `length` bytes of UTF-8. */
   utf8(length: number): string {
     if (length === 0) return '';
-    if (length > STRING_BYTES_MAX) throw new ProtocolError(`String of ${length} bytes is longer than ${STRING_BYTES_MAX}`);
+    if (length > STRING_BYTES_MAX)
+      throw new ProtocolError(`String of ${length} bytes is longer than ${STRING_BYTES_MAX}`);
     const at = this.#take(length);
-    const { bytes } = this;
-    const slice = Buffer.from(bytes.buffer, bytes.byteOffset + at, length);
-    let high = 0;
-    for (let index = at; index < at + length; index++) high |= bytes[index]!;
-    if (high < 0x80) return slice.latin1Slice(0, length);
-    if (!isUtf8(slice)) throw new ProtocolError('String is not valid UTF-8');
-    return slice.utf8Slice(0, length);
+    const buffer = this.#buffer;
+    const end = at + length;
+    let seen = 0;
+    for (let index = at; index < end; index++) seen |= buffer[index]!;
+    if (seen < 0x80) return buffer.toString('latin1', at, end);
+    if (!isUtf8(buffer.subarray(at, end))) throw new ProtocolError('String is not valid UTF-8');
+    return buffer.toString('utf8', at, end);
   }
 
   /** Classic length prefix of a string: −1 is null. */

@@ -128,8 +128,7 @@ export class ByteWriter {
 
   #utf8(value: string, length: number): void {
     const at = this.#take(length);
-    if (length === value.length) this.#buffer.latin1Write(value, at, length);
-    else this.#buffer.utf8Write(value, at, length);
+    this.#buffer.write(value, at, length, length === value.length ? 'latin1' : 'utf8');
   }
 
   #word(at: number, value: number): void {
