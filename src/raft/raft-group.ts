@@ -43,8 +43,12 @@ export interface RaftGroup {
   transferLeadership(target?: BrokerId): Promise<boolean>;
   /** Starts an election now; used by the preferred replica of a new group. */
   campaign(): void;
-  /** Leader only: moves the group to `target` voters: learners, catch-up, joint configuration, final (DECISIONS C3). Resolves false when leadership was lost or refused. */
-  changeVoters(target: Membership['voters']): Promise<boolean>;
+  /**
+   * Leader only: moves the group to `target` voters: learners, catch-up, joint configuration, final (DECISIONS C3). `learners` are who stays a learner in the final configuration (brokers that only
+   * follow the metadata group); default none. With `target` equal to the voters in force only the learners change, in one simple step that does not wait for their catch-up. Resolves true once the
+   * final configuration is committed (at once if it is in force already), false when leadership was lost, another change is pending or it was refused: the caller tries again.
+   */
+  changeVoters(target: Membership['voters'], learners?: Membership['learners']): Promise<boolean>;
 }
 
 /** Who leads a group, as its leader announced it to this broker (DECISIONS C2); the highest term wins. */
