@@ -1,0 +1,572 @@
+/**
+ * A consumer group of the classic protocol on the broker that leads its `__consumer_offsets` partition: joins, syncs, heartbeats, sessions.
+ *
+ *     Empty ──join──► PreparingRebalance ──all joined──► CompletingRebalance ──assignment durable──► Stable
+ *       ▲                  ▲    │ nobody left                  │ join, leave, expiry                   │ join, leave, expiry
+ *       └──────────────────┼────┘                              │                                       │
+ *                          └──────────────────────────────────┴───────────────────────────────────────┘
+ *     any ──coordinator moved or group deleted──► Dead
+ *
+ * Promises: requests are taken synchronously and answered exactly once, through their callback; a generation is handed to members as assigned only after it is durable together with
+ * its assignment (DECISIONS C4); a parked member never expires. All of it is the leader's own and starts afresh on takeover from what is durable.
+ */
+import { ErrorCode } from '../../kafka-protocol/error-codes.ts';
+import { assert } from '../../std/assert.ts';
+import type { TimerHandle } from '../../std/environment.ts';
+import type { DurableGroup } from './group-command.ts';
+import type { GroupConfig } from './group-config.ts';
+import { GroupMember } from './group-member.ts';
+import type {
+  GroupDescription,
+  GroupStateName,
+  JoinRequest,
+  JoinResult,
+  MemberIdentity,
+  SyncRequest,
+  SyncResult,
+} from './group-requests.ts';
+import { commonProtocols, sameProtocols, selectProtocol } from './select-protocol.ts';
+
+/** What a group needs from its coordinator. */
+export interface GroupHost {
+  readonly config: GroupConfig;
+  nowMs(): number;
+  after(delayMs: number, callback: () => void): TimerHandle;
+  /** A member id never given before; Kafka's form `prefix-uuid`. */
+  newMemberId(prefix: string): string;
+  /** Leader-resolved time for what becomes durable. */
+  timestampMs(): number;
+  /** Makes a generation durable; `done` with NONE after it was applied, never before this returns. */
+  persist(group: DurableGroup, done: (errorCode: ErrorCode) => void): void;
+}
+
+const NO_BYTES = new Uint8Array(0);
+/** A session timer that fires this late says that the broker stood still, not that members are gone (DECISIONS L2). */
+const LATE_TIMER_MS = 1000;
+
+export class ClassicGroup {
+  readonly groupId: string;
+  readonly #host: GroupHost;
+  readonly #members = new Map<string, GroupMember>();
+  /** group.instance.id → member id. */
+  readonly #staticMembers = new Map<string, string>();
+  /** Ids given out by MEMBER_ID_REQUIRED whose owners have not come back. */
+  readonly #pendingMembers = new Map<string, TimerHandle>();
+  #state: GroupStateName = 'Empty';
+  #generation: number;
+  #protocolType: string;
+  #protocolName: string | undefined;
+  #leader: string | undefined;
+  /** Ends the running phase: waiting for joins, or for syncs. */
+  #phaseTimer: TimerHandle | undefined;
+  #sessionTimer: TimerHandle | undefined;
+  #sessionTimerAtMs = Number.POSITIVE_INFINITY;
+  /** Initial rebalance of an empty group: the wait is extended while members arrive, up to here. */
+  #initialJoinUntilMs: number | undefined;
+  #assignmentInFlight = false;
+
+  /** `durable`: the generation that a predecessor made durable, if any. */
+  constructor(groupId: string, host: GroupHost, durable: DurableGroup | undefined) {
+    this.groupId = groupId;
+    this.#host = host;
+    this.#generation = durable?.generation ?? 0;
+    this.#protocolType = durable?.protocolType ?? '';
+    if (durable === undefined || durable.members.length === 0) return;
+    this.#protocolName = durable.protocol ?? undefined;
+    this.#leader = durable.leader ?? undefined;
+    for (const member of durable.members) this.#admit(GroupMember.fromDurable(member, durable.protocol ?? ''));
+    this.#state = 'Stable';
+    for (const member of this.#members.values()) this.#renewSession(member);
+    // Without a leader a member left after the assignment was made: its share belongs to nobody until the group rebalances.
+    if (this.#leader === undefined) this.#prepareRebalance();
+  }
+
+  get state(): GroupStateName {
+    return this.#state;
+  }
+  get generation(): number {
+    return this.#generation;
+  }
+  get protocolType(): string {
+    return this.#protocolType;
+  }
+  /** No member, none expected, nothing in the making: may be forgotten, as what is durable says the same. */
+  get isIdle(): boolean {
+    return this.#state === 'Empty' && this.#pendingMembers.size === 0;
+  }
+
+  // ------------------------------------------------------------------ JoinGroup
+
+  join(request: JoinRequest, done: (result: JoinResult) => void): void {
+    const refusal = this.#refuseJoin(request);
+    if (refusal !== undefined) return done(joinError(refusal, request.memberId));
+    if (request.memberId === '') return this.#joinUnknown(request, done);
+    this.#joinKnown(request, done);
+  }
+
+  #refuseJoin(request: JoinRequest): ErrorCode | undefined {
+    if (this.#state === 'Dead') return ErrorCode.COORDINATOR_NOT_AVAILABLE;
+    const { sessionTimeoutMinMs, sessionTimeoutMaxMs, membersMax } = this.#host.config;
+    if (request.sessionTimeoutMs < sessionTimeoutMinMs || request.sessionTimeoutMs > sessionTimeoutMaxMs) {
+      return ErrorCode.INVALID_SESSION_TIMEOUT;
+    }
+    if (!this.#supports(request)) return ErrorCode.INCONSISTENT_GROUP_PROTOCOL;
+    const isNew = !this.#members.has(request.memberId) && !this.#pendingMembers.has(request.memberId);
+    const replaces = request.groupInstanceId !== null && this.#staticMembers.has(request.groupInstanceId);
+    if (isNew && !replaces && this.#members.size + this.#pendingMembers.size >= membersMax) {
+      return ErrorCode.GROUP_MAX_SIZE_REACHED;
+    }
+    return undefined;
+  }
+
+  #supports(request: JoinRequest): boolean {
+    if (request.protocolType === '' || request.protocols.length === 0) return false;
+    const others = [...this.#members.values()].filter(
+      ({ memberId, groupInstanceId }) =>
+        memberId !== request.memberId && (groupInstanceId === null || groupInstanceId !== request.groupInstanceId),
+    );
+    if (this.#members.size === 0) return true;
+    if (request.protocolType !== this.#protocolType) return false;
+    return commonProtocols([request, ...others]).length > 0;
+  }
+
+  #joinUnknown(request: JoinRequest, done: (result: JoinResult) => void): void {
+    const { groupInstanceId } = request;
+    if (groupInstanceId !== null) {
+      const replacedId = this.#staticMembers.get(groupInstanceId);
+      if (replacedId !== undefined) return this.#replaceStatic(this.#members.get(replacedId)!, request, done);
+      return this.#joinNew(this.#host.newMemberId(groupInstanceId), request, done);
+    }
+    const memberId = this.#host.newMemberId(request.clientId);
+    if (!request.requiresKnownMemberId) return this.#joinNew(memberId, request, done);
+    const timer = this.#host.after(request.sessionTimeoutMs, () => this.#dropPending(memberId));
+    this.#pendingMembers.set(memberId, timer);
+    done(joinError(ErrorCode.MEMBER_ID_REQUIRED, memberId));
+  }
+
+  #joinKnown(request: JoinRequest, done: (result: JoinResult) => void): void {
+    const pending = this.#pendingMembers.get(request.memberId);
+    if (pending !== undefined) {
+      pending.cancel();
+      this.#pendingMembers.delete(request.memberId);
+      return this.#joinNew(request.memberId, request, done);
+    }
+    const member = this.#identify(request);
+    if (!(member instanceof GroupMember)) return done(joinError(member, request.memberId));
+    const unchanged = sameProtocols(member.protocols, request.protocols);
+    const mayStay =
+      (this.#state === 'CompletingRebalance' && unchanged) ||
+      (this.#state === 'Stable' && unchanged && member.memberId !== this.#leader);
+    member.update(request);
+    this.#renewSession(member);
+    if (mayStay) return done(this.#joinResult(member));
+    this.#park(member, done);
+    if (this.#state !== 'PreparingRebalance') this.#prepareRebalance();
+    else this.#completeJoinIfAllJoined();
+  }
+
+  #joinNew(memberId: string, request: JoinRequest, done: (result: JoinResult) => void): void {
+    if (this.#members.size === 0) this.#protocolType = request.protocolType;
+    const member = new GroupMember({ memberId, groupInstanceId: request.groupInstanceId }, request);
+    this.#admit(member);
+    this.#leader ??= memberId;
+    this.#park(member, done);
+    if (this.#state !== 'PreparingRebalance') return this.#prepareRebalance();
+    this.#extendInitialJoin();
+    this.#completeJoinIfAllJoined();
+  }
+
+  /** A static member came back without its id (KIP-345): it takes the place of its predecessor, which is fenced. */
+  #replaceStatic(old: GroupMember, request: JoinRequest, done: (result: JoinResult) => void): void {
+    assert(old.groupInstanceId !== null, 'Replaced member is not static');
+    old.answerJoin(joinError(ErrorCode.FENCED_INSTANCE_ID, old.memberId));
+    old.answerSync(syncError(ErrorCode.FENCED_INSTANCE_ID));
+    const memberId = this.#host.newMemberId(old.groupInstanceId);
+    const member = new GroupMember({ memberId, groupInstanceId: old.groupInstanceId }, request);
+    member.assignment = old.assignment;
+    member.hasSynced = old.hasSynced;
+    const wasLeader = this.#leader === old.memberId;
+    this.#members.delete(old.memberId);
+    this.#admit(member);
+    if (wasLeader) this.#leader = memberId;
+    this.#renewSession(member);
+    const unchanged =
+      Buffer.compare(old.metadataFor(this.#protocolName), member.metadataFor(this.#protocolName)) === 0 &&
+      selectProtocol([...this.#members.values()]) === this.#protocolName;
+    if (this.#state !== 'Stable' || !unchanged) {
+      this.#park(member, done);
+      if (this.#state !== 'PreparingRebalance') return this.#prepareRebalance();
+      return this.#completeJoinIfAllJoined();
+    }
+    // No rebalance: the same generation goes on with the new id, once that is durable.
+    this.#host.persist(
+      this.#durable((present) => present.assignment),
+      (errorCode) => {
+        if (this.#members.get(memberId) !== member) return done(joinError(ErrorCode.UNKNOWN_MEMBER_ID, memberId));
+        if (errorCode !== ErrorCode.NONE) return done(joinError(errorCode, memberId));
+        if (this.#state !== 'Stable') return done(joinError(ErrorCode.REBALANCE_IN_PROGRESS, memberId));
+        const skipAssignment = wasLeader && request.supportsSkippingAssignment;
+        done({
+          ...this.#joinResult(member),
+          // Below JoinGroup 9 the old leader's id keeps a returning leader from assigning anew.
+          leader: skipAssignment || !wasLeader ? (this.#leader ?? '') : old.memberId,
+          skipAssignment,
+          members: skipAssignment ? this.#memberMetadata() : [],
+        });
+      },
+    );
+  }
+
+  #park(member: GroupMember, done: (result: JoinResult) => void): void {
+    // A client that repeats a parked JoinGroup on a new connection has given up on the first.
+    member.answerJoin(joinError(ErrorCode.REBALANCE_IN_PROGRESS, member.memberId));
+    member.awaitingJoin = done;
+  }
+
+  // ------------------------------------------------------------------ rebalance
+
+  #prepareRebalance(): void {
+    assert(
+      this.#state !== 'Dead' && this.#state !== 'PreparingRebalance',
+      `Rebalance cannot start from ${this.#state}`,
+    );
+    if (this.#state === 'CompletingRebalance') {
+      for (const member of this.#members.values()) member.answerSync(syncError(ErrorCode.REBALANCE_IN_PROGRESS));
+    }
+    const fromEmpty = this.#state === 'Empty';
+    this.#state = 'PreparingRebalance';
+    this.#phaseTimer?.cancel();
+    const timeoutMs = this.#rebalanceTimeoutMs();
+    if (!fromEmpty) {
+      this.#phaseTimer = this.#host.after(timeoutMs, () => this.#completeJoin());
+      return this.#completeJoinIfAllJoined();
+    }
+    this.#initialJoinUntilMs = this.#host.nowMs() + timeoutMs;
+    this.#extendInitialJoin();
+  }
+
+  /** An empty group waits for company before its first generation (group.initial.rebalance.delay.ms), again for each arrival, never beyond the rebalance time-out. */
+  #extendInitialJoin(): void {
+    if (this.#initialJoinUntilMs === undefined) return;
+    const remainingMs = Math.max(0, this.#initialJoinUntilMs - this.#host.nowMs());
+    this.#phaseTimer?.cancel();
+    this.#phaseTimer = this.#host.after(Math.min(this.#host.config.initialRebalanceDelayMs, remainingMs), () => {
+      this.#initialJoinUntilMs = undefined;
+      this.#completeJoin();
+    });
+  }
+
+  #completeJoinIfAllJoined(): void {
+    if (this.#state !== 'PreparingRebalance' || this.#initialJoinUntilMs !== undefined) return;
+    if (this.#pendingMembers.size > 0) return;
+    for (const { awaitingJoin } of this.#members.values()) if (awaitingJoin === undefined) return;
+    this.#completeJoin();
+  }
+
+  #completeJoin(): void {
+    assert(this.#state === 'PreparingRebalance', `Join cannot complete from ${this.#state}`);
+    this.#phaseTimer?.cancel();
+    this.#phaseTimer = undefined;
+    for (const member of [...this.#members.values()]) {
+      if (member.awaitingJoin === undefined && member.groupInstanceId === null) this.#expel(member);
+    }
+    const joined = [...this.#members.values()].filter(({ awaitingJoin }) => awaitingJoin !== undefined);
+    if (this.#members.size > 0 && joined.length === 0) {
+      // Only static members are left and none came back in time: their sessions decide how long they are waited for.
+      this.#phaseTimer = this.#host.after(this.#rebalanceTimeoutMs(), () => this.#completeJoin());
+      return;
+    }
+    this.#generation += 1;
+    if (this.#members.size === 0) return this.#becomeEmpty();
+    const leader = this.#members.get(this.#leader ?? '');
+    if (leader?.awaitingJoin === undefined) this.#leader = joined[0]!.memberId;
+    this.#protocolName = selectProtocol([...this.#members.values()]);
+    assert(this.#protocolName !== undefined, 'Members without a common protocol were admitted');
+    this.#state = 'CompletingRebalance';
+    this.#assignmentInFlight = false;
+    for (const member of this.#members.values()) member.hasSynced = false;
+    this.#phaseTimer = this.#host.after(this.#rebalanceTimeoutMs(), () => this.#expelUnsynced());
+    for (const member of joined) {
+      this.#renewSession(member);
+      member.answerJoin(this.#joinResult(member));
+    }
+  }
+
+  #becomeEmpty(): void {
+    this.#state = 'Empty';
+    this.#protocolName = undefined;
+    this.#leader = undefined;
+    this.#host.persist(
+      this.#durable(() => NO_BYTES),
+      () => {
+        // Whether or not this became durable, the group is empty here; a successor finds members that are gone and lets them expire.
+      },
+    );
+  }
+
+  #rebalanceTimeoutMs(): number {
+    let timeoutMs = 0;
+    for (const member of this.#members.values()) timeoutMs = Math.max(timeoutMs, member.rebalanceTimeoutMs);
+    return timeoutMs;
+  }
+
+  // ------------------------------------------------------------------ SyncGroup
+
+  sync(request: SyncRequest, done: (result: SyncResult) => void): void {
+    const member = this.#identify(request);
+    if (!(member instanceof GroupMember)) return done(syncError(member));
+    if (request.generation !== this.#generation) return done(syncError(ErrorCode.ILLEGAL_GENERATION));
+    const otherType = request.protocolType !== null && request.protocolType !== this.#protocolType;
+    const otherName = request.protocolName !== null && request.protocolName !== this.#protocolName;
+    if (this.#state === 'PreparingRebalance') return done(syncError(ErrorCode.REBALANCE_IN_PROGRESS));
+    if (otherType || otherName) return done(syncError(ErrorCode.INCONSISTENT_GROUP_PROTOCOL));
+    member.hasSynced = true;
+    this.#renewSession(member);
+    if (this.#state === 'Stable') return done(this.#syncResult(member));
+    assert(this.#state === 'CompletingRebalance', `A member cannot sync in ${this.#state}`);
+    member.answerSync(syncError(ErrorCode.REBALANCE_IN_PROGRESS));
+    member.awaitingSync = done;
+    if (member.memberId === this.#leader && !this.#assignmentInFlight) this.#assign(request);
+  }
+
+  #assign(request: SyncRequest): void {
+    this.#assignmentInFlight = true;
+    const generation = this.#generation;
+    const assignments = new Map(
+      request.assignments.map(({ memberId, assignment }) => [memberId, Uint8Array.from(assignment)] as const),
+    );
+    const assignmentOf = (member: GroupMember) => assignments.get(member.memberId) ?? NO_BYTES;
+    this.#host.persist(this.#durable(assignmentOf), (errorCode) => {
+      // A rebalance began meanwhile: those who waited were told so, and the next generation is another one.
+      if (this.#state !== 'CompletingRebalance' || this.#generation !== generation) return;
+      this.#assignmentInFlight = false;
+      if (errorCode !== ErrorCode.NONE) {
+        for (const member of this.#members.values()) member.answerSync(syncError(errorCode));
+        return this.#prepareRebalance();
+      }
+      this.#state = 'Stable';
+      for (const member of this.#members.values()) {
+        member.assignment = assignmentOf(member);
+        if (member.awaitingSync === undefined) continue;
+        this.#renewSession(member);
+        member.answerSync(this.#syncResult(member));
+      }
+    });
+  }
+
+  /** Members that joined a generation but never asked for their assignment hold up nobody beyond the rebalance time-out. */
+  #expelUnsynced(): void {
+    this.#phaseTimer = undefined;
+    const silent = [...this.#members.values()].filter(({ hasSynced }) => !hasSynced);
+    if (silent.length === 0) return;
+    for (const member of silent) this.#expel(member);
+    if (this.#state === 'CompletingRebalance' || this.#state === 'Stable') this.#prepareRebalance();
+  }
+
+  // ------------------------------------------------------------------ Heartbeat, LeaveGroup, OffsetCommit
+
+  heartbeat(identity: MemberIdentity, generation: number): ErrorCode {
+    const member = this.#identify(identity);
+    if (!(member instanceof GroupMember)) return member;
+    if (generation !== this.#generation) return ErrorCode.ILLEGAL_GENERATION;
+    this.#renewSession(member);
+    return this.#state === 'PreparingRebalance' ? ErrorCode.REBALANCE_IN_PROGRESS : ErrorCode.NONE;
+  }
+
+  /** Ends memberships at once; the caller makes that durable and answers afterwards. An empty member id with an instance id is an admin removing a static member. */
+  leave(identities: readonly MemberIdentity[]): { errorCode: ErrorCode; removedMemberId: string | undefined }[] {
+    const results = identities.map((identity) => this.#leaveOne(identity));
+    if (results.some(({ removedMemberId }) => removedMemberId !== undefined)) this.#afterRemoval();
+    return results;
+  }
+
+  #leaveOne(identity: MemberIdentity): { errorCode: ErrorCode; removedMemberId: string | undefined } {
+    const pending = this.#pendingMembers.get(identity.memberId);
+    if (pending !== undefined) {
+      this.#dropPending(identity.memberId);
+      return { errorCode: ErrorCode.NONE, removedMemberId: undefined };
+    }
+    const byInstance = identity.memberId === '' && identity.groupInstanceId !== null;
+    const member = byInstance
+      ? (this.#members.get(this.#staticMembers.get(identity.groupInstanceId!) ?? '') ?? ErrorCode.UNKNOWN_MEMBER_ID)
+      : this.#identify(identity);
+    if (!(member instanceof GroupMember)) return { errorCode: member, removedMemberId: undefined };
+    this.#expel(member);
+    return { errorCode: ErrorCode.NONE, removedMemberId: member.memberId };
+  }
+
+  /** Whether a commit may be proposed; it is checked again when it is applied (group-state.ts). Counts as a sign of life. */
+  checkCommit(identity: MemberIdentity, generation: number): ErrorCode {
+    const claimsMembership = generation >= 0 || identity.memberId !== '' || identity.groupInstanceId !== null;
+    if (!claimsMembership) return this.#state === 'Empty' ? ErrorCode.NONE : ErrorCode.UNKNOWN_MEMBER_ID;
+    const member = this.#identify(identity);
+    if (!(member instanceof GroupMember)) return member;
+    if (generation !== this.#generation) return ErrorCode.ILLEGAL_GENERATION;
+    this.#renewSession(member);
+    return this.#state === 'CompletingRebalance' ? ErrorCode.REBALANCE_IN_PROGRESS : ErrorCode.NONE;
+  }
+
+  describe(): GroupDescription {
+    const assigned = this.#state === 'Stable';
+    return {
+      groupId: this.groupId,
+      state: this.#state,
+      protocolType: this.#protocolType,
+      protocol: assigned ? (this.#protocolName ?? '') : '',
+      members: [...this.#members.values()].map((member) => ({
+        memberId: member.memberId,
+        groupInstanceId: member.groupInstanceId,
+        clientId: member.clientId,
+        clientHost: member.clientHost,
+        metadata: assigned ? member.metadataFor(this.#protocolName) : NO_BYTES,
+        assignment: assigned ? member.assignment : NO_BYTES,
+      })),
+    };
+  }
+
+  /** Ends the group on this broker: everything parked is answered with `errorCode`, timers stop. */
+  close(errorCode: ErrorCode): void {
+    this.#state = 'Dead';
+    this.#phaseTimer?.cancel();
+    this.#sessionTimer?.cancel();
+    for (const timer of this.#pendingMembers.values()) timer.cancel();
+    this.#pendingMembers.clear();
+    for (const member of this.#members.values()) {
+      member.answerJoin(joinError(errorCode, member.memberId));
+      member.answerSync(syncError(errorCode));
+    }
+  }
+
+  // ------------------------------------------------------------------ members and sessions
+
+  #admit(member: GroupMember): void {
+    this.#members.set(member.memberId, member);
+    if (member.groupInstanceId !== null) this.#staticMembers.set(member.groupInstanceId, member.memberId);
+  }
+
+  #expel(member: GroupMember): void {
+    this.#members.delete(member.memberId);
+    if (member.groupInstanceId !== null && this.#staticMembers.get(member.groupInstanceId) === member.memberId) {
+      this.#staticMembers.delete(member.groupInstanceId);
+    }
+    if (this.#leader === member.memberId) this.#leader = this.#members.keys().next().value;
+    member.answerJoin(joinError(ErrorCode.UNKNOWN_MEMBER_ID, member.memberId));
+    member.answerSync(syncError(ErrorCode.UNKNOWN_MEMBER_ID));
+  }
+
+  #afterRemoval(): void {
+    if (this.#state === 'Stable' || this.#state === 'CompletingRebalance') this.#prepareRebalance();
+    else this.#completeJoinIfAllJoined();
+  }
+
+  #dropPending(memberId: string): void {
+    this.#pendingMembers.get(memberId)?.cancel();
+    this.#pendingMembers.delete(memberId);
+    this.#completeJoinIfAllJoined();
+  }
+
+  /** The member that an identity names, or why it names none. A static identity with another member id was replaced: fenced. */
+  #identify({ memberId, groupInstanceId }: MemberIdentity): GroupMember | ErrorCode {
+    if (this.#state === 'Dead') return ErrorCode.COORDINATOR_NOT_AVAILABLE;
+    if (groupInstanceId !== null) {
+      const holder = this.#staticMembers.get(groupInstanceId);
+      if (holder === undefined) return ErrorCode.UNKNOWN_MEMBER_ID;
+      if (holder !== memberId) return ErrorCode.FENCED_INSTANCE_ID;
+    }
+    return this.#members.get(memberId) ?? ErrorCode.UNKNOWN_MEMBER_ID;
+  }
+
+  #renewSession(member: GroupMember): void {
+    member.sessionDeadlineMs = this.#host.nowMs() + member.sessionTimeoutMs;
+    this.#armSessionTimer(member.sessionDeadlineMs);
+  }
+
+  /** One timer a group, for the earliest deadline it knew when it was set; deadlines that moved on are found when it fires. */
+  #armSessionTimer(atMs: number): void {
+    if (atMs >= this.#sessionTimerAtMs) return;
+    this.#sessionTimer?.cancel();
+    this.#sessionTimerAtMs = atMs;
+    this.#sessionTimer = this.#host.after(Math.max(0, atMs - this.#host.nowMs()), () => this.#expireSessions());
+  }
+
+  #expireSessions(): void {
+    const nowMs = this.#host.nowMs();
+    // The broker itself was paused or stalled: heartbeats may wait unread, so silence proves nothing yet.
+    const stalled = nowMs - this.#sessionTimerAtMs > LATE_TIMER_MS;
+    this.#sessionTimer = undefined;
+    this.#sessionTimerAtMs = Number.POSITIVE_INFINITY;
+    let expelled = false;
+    for (const member of [...this.#members.values()]) {
+      if (member.isParked || stalled)
+        member.sessionDeadlineMs = Math.max(member.sessionDeadlineMs, nowMs + member.sessionTimeoutMs);
+      if (member.sessionDeadlineMs > nowMs) continue;
+      this.#expel(member);
+      expelled = true;
+    }
+    let earliestMs = Number.POSITIVE_INFINITY;
+    for (const { sessionDeadlineMs } of this.#members.values()) earliestMs = Math.min(earliestMs, sessionDeadlineMs);
+    if (earliestMs !== Number.POSITIVE_INFINITY) this.#armSessionTimer(earliestMs);
+    if (expelled) this.#afterRemoval();
+  }
+
+  // ------------------------------------------------------------------ answers
+
+  #joinResult(member: GroupMember): JoinResult {
+    return {
+      errorCode: ErrorCode.NONE,
+      generation: this.#generation,
+      protocolType: this.#protocolType,
+      protocolName: this.#protocolName ?? null,
+      leader: this.#leader ?? '',
+      skipAssignment: false,
+      memberId: member.memberId,
+      members: member.memberId === this.#leader ? this.#memberMetadata() : [],
+    };
+  }
+
+  #memberMetadata(): JoinResult['members'] {
+    return [...this.#members.values()].map((member) => ({
+      memberId: member.memberId,
+      groupInstanceId: member.groupInstanceId,
+      metadata: member.metadataFor(this.#protocolName),
+    }));
+  }
+
+  #syncResult(member: GroupMember): SyncResult {
+    return {
+      errorCode: ErrorCode.NONE,
+      protocolType: this.#protocolType,
+      protocolName: this.#protocolName ?? null,
+      assignment: member.assignment,
+    };
+  }
+
+  #durable(assignmentOf: (member: GroupMember) => Uint8Array): DurableGroup {
+    return {
+      groupId: this.groupId,
+      protocolType: this.#protocolType,
+      generation: this.#generation,
+      protocol: this.#protocolName ?? null,
+      leader: this.#leader ?? null,
+      stateTimestampMs: this.#host.timestampMs(),
+      members: [...this.#members.values()].map((member) => member.toDurable(this.#protocolName, assignmentOf(member))),
+    };
+  }
+}
+
+export function joinError(errorCode: ErrorCode, memberId: string): JoinResult {
+  return {
+    errorCode,
+    generation: -1,
+    protocolType: null,
+    protocolName: null,
+    leader: '',
+    skipAssignment: false,
+    memberId,
+    members: [],
+  };
+}
+
+export function syncError(errorCode: ErrorCode): SyncResult {
+  return { errorCode, protocolType: null, protocolName: null, assignment: NO_BYTES };
+}
