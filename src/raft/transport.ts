@@ -52,5 +52,7 @@ export interface Transport {
   queuedBytes(peer: BrokerId, channel: Channel): number;
   /** Called when a channel that refused a message has room again. */
   onWritable: (peer: BrokerId, channel: Channel) => void;
+  /** Ends the life of a link (linkDown with `broken` follows, not before this returns) because what came over it was not a message, or failed its checksum (DECISIONS W8). Dialed again. */
+  reset(peer: BrokerId, reason: string): void;
   close(): Promise<void>;
 }
