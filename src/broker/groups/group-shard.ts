@@ -47,6 +47,7 @@ export interface OffsetAnswer {
   readonly value: CommittedOffset | undefined;
 }
 
+const FORGET_IDLE_AT_SIZE_MIN = 64;
 const COMMITTED_ANY_TIME = Number.MAX_SAFE_INTEGER;
 
 export class GroupShard {
@@ -55,6 +56,7 @@ export class GroupShard {
   readonly #options: ShardOptions;
   readonly #groups = new Map<string, ClassicGroup>();
   readonly #host: GroupHost;
+  #forgetIdleAtSize = FORGET_IDLE_AT_SIZE_MIN;
   /** Loaded: durable groups with members run here and their sessions count. */
   #active = false;
 
@@ -268,7 +270,7 @@ export class GroupShard {
 
   #run(groupId: string): ClassicGroup {
     assert(!this.#groups.has(groupId), `Group ${groupId} runs already`);
-    this.#forgetIdle();
+    if (this.#groups.size >= this.#forgetIdleAtSize) this.#forgetIdle();
     const group = new ClassicGroup(groupId, this.#host, this.#state.group(groupId));
     this.#groups.set(groupId, group);
     return group;
@@ -282,6 +284,7 @@ export class GroupShard {
       if ((durable?.members.length ?? 0) > 0 || (durable?.generation ?? 0) < group.generation) continue;
       this.#groups.delete(groupId);
     }
+    this.#forgetIdleAtSize = Math.max(FORGET_IDLE_AT_SIZE_MIN, 2 * this.#groups.size);
   }
 
   #propose(command: GroupCommand, done: (errorCode: ErrorCode) => void): void {
