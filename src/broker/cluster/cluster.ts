@@ -33,7 +33,11 @@ export interface ConfigChange {
   readonly resource: 'topic' | 'broker';
   /** Topic name; broker id as text, '' for the cluster default. */
   readonly resourceName: string;
-  readonly operations: readonly { name: string; operation: 'set' | 'delete' | 'append' | 'subtract'; value: string | null }[];
+  readonly operations: readonly {
+    name: string;
+    operation: 'set' | 'delete' | 'append' | 'subtract';
+    value: string | null;
+  }[];
 }
 
 export interface Cluster {
@@ -50,14 +54,23 @@ export interface Cluster {
   partitions(): Iterable<PartitionLog>;
 
   /** Answered when every live broker has applied the change and each new partition has a leader, or after `timeoutMs` with 7. */
-  createTopics(topics: readonly NewTopic[], options: { validateOnly: boolean; timeoutMs: number; internal?: boolean }): Promise<readonly NewTopicOutcome[]>;
+  createTopics(
+    topics: readonly NewTopic[],
+    options: { validateOnly: boolean; timeoutMs: number; internal?: boolean },
+  ): Promise<readonly NewTopicOutcome[]>;
   /** By name or by topic id. */
-  deleteTopics(topics: readonly { name: string | null; topicId: string }[], timeoutMs: number): Promise<readonly (Outcome & { name: string | null; topicId: string })[]>;
+  deleteTopics(
+    topics: readonly { name: string | null; topicId: string }[],
+    timeoutMs: number,
+  ): Promise<readonly (Outcome & { name: string | null; topicId: string })[]>;
   createPartitions(
     topics: readonly { name: string; count: number; assignments: readonly (readonly number[])[] | null }[],
     options: { validateOnly: boolean; timeoutMs: number },
   ): Promise<readonly (Outcome & { name: string })[]>;
-  alterConfigs(changes: readonly ConfigChange[], options: { validateOnly: boolean; timeoutMs: number }): Promise<readonly Outcome[]>;
+  alterConfigs(
+    changes: readonly ConfigChange[],
+    options: { validateOnly: boolean; timeoutMs: number },
+  ): Promise<readonly Outcome[]>;
   /** A producer id never given before (blocks are committed by the metadata group). */
   allocateProducerId(timeoutMs: number): Promise<{ errorCode: ErrorCode; producerId: number }>;
   /** Makes sure that the local image is at least as new as everything committed before the call (ReadIndex on the metadata leader); false on time-out. For topics that the image does not know. */

@@ -13,6 +13,8 @@ export interface BrokerRegistration {
   readonly raftHost: string;
   readonly raftPort: number;
   readonly rack: string | null;
+  /** This store's replica of the metadata group; given at registration, like every replica id never reused (DECISIONS I3). */
+  readonly metadataReplicaId: ReplicaId;
 }
 
 export interface ReplicaPlacement {
@@ -27,6 +29,16 @@ export interface PartitionPlacement {
   /** Target of the group's membership, preferred leader first (DECISIONS C3); the version grows with each change. */
   readonly replicas: readonly ReplicaPlacement[];
   readonly version: number;
+  /** Replicas of earlier targets that still exist: they may vote until the group's leader reported the final configuration (DECISIONS C3). Usually empty. */
+  readonly removing: readonly ReplicaPlacement[];
+}
+
+/** A replica that is no longer part of anything, but whose store has not confirmed yet that its data is gone (DECISIONS I3). */
+export interface Tombstone {
+  readonly replicaId: ReplicaId;
+  readonly groupId: GroupId;
+  readonly brokerId: BrokerId;
+  readonly storeId: string;
 }
 
 export interface TopicImage {
@@ -52,4 +64,6 @@ export interface MetadataImage {
   readonly featureLevel: number;
   /** Cluster time in milliseconds since 1970 as last committed, undefined before the first agreement (DECISIONS P4). */
   readonly clusterTimeMs: number | undefined;
+  /** Replicas to be deleted; the only licence to delete data. */
+  readonly tombstones: ReadonlyMap<ReplicaId, Tombstone>;
 }
