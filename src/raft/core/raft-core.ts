@@ -1,0 +1,504 @@
+/**
+ * One replica's Raft state machine: `step(event) → effects`, pure and synchronous.
+ *
+ * Transitions:
+ * - follower → preCandidate: its deadline passed, or its leader is lost; never while a leader is held, never a learner, removed or barred replica
+ * - follower → candidate: TimeoutNow of its leader
+ * - preCandidate → candidate: a quorum would vote for it
+ * - candidate → leader: a quorum voted for it, its own flushed vote included
+ * - preCandidate, candidate → follower: refused by a quorum, leader of its term found, higher term seen, or barred
+ * - preCandidate, candidate → preCandidate: nobody won in time
+ * - leader → follower: higher term seen, no quorum active (CheckQuorum), not a voter of the committed configuration, resigned, or barred
+ *
+ * Durability: each step that has something to write gets a number (`write`), the driver reports `persisted` with it once a flush covers it. Until then the core keeps
+ * to itself what must not be said: votes and their refusals, acknowledgements (one for everything a flush covers), the own vote and the request for others', the
+ * leader's own share in a commit. So every message in `send` may leave at once.
+ */
+
+import { assert, unreachable } from '../../std/assert.ts';
+import { type LogIndex, logIndex, type ReplicaId, type Term } from '../../std/brands.ts';
+import { ENTRY_KIND } from '../../wal/replica-storage.ts';
+import * as election from './election.ts';
+import * as follower from './follower.ts';
+import * as leader from './leader.ts';
+import { changeProblem, isMember, isVoter } from './membership.ts';
+import { isQuorum } from './quorum.ts';
+import { confirmReads, handleRead } from './read-index.ts';
+import { Replica } from './replica.ts';
+import type { LeaderState } from './roles.ts';
+import type {
+  Configuration,
+  Effects,
+  Membership,
+  ProposedEntry,
+  RaftCoreOptions,
+  RaftEvent,
+  RaftMessage,
+  ReplicaProgress,
+  Role,
+} from './types.ts';
+
+export class RaftCore {
+  readonly #replica: Replica;
+  // As of the last step's end, to tell what changed and that nothing went back.
+  #role: Role = 'follower';
+  #term: Term;
+  #leaderId: ReplicaId | 0 = 0;
+  #ready = false;
+  #commitIndex: LogIndex;
+  #applyIndex: LogIndex;
+
+  constructor(options: RaftCoreOptions) {
+    this.#replica = new Replica(options);
+    this.#term = this.#replica.currentTerm;
+    this.#commitIndex = this.#replica.commitIndex;
+    this.#applyIndex = this.#replica.applyIndex;
+  }
+
+  // -------------------------------------------------------------- what the driver may look at
+
+  get replicaId(): ReplicaId {
+    return this.#replica.id;
+  }
+
+  get role(): Role {
+    return this.#replica.role.kind;
+  }
+
+  get term(): Term {
+    return this.#replica.currentTerm;
+  }
+
+  /** 0: did not vote in this term. */
+  get votedFor(): ReplicaId | 0 {
+    return this.#replica.votedFor;
+  }
+
+  /** Leader of this term, itself included; 0 if unknown. */
+  get leaderId(): ReplicaId | 0 {
+    return this.#replica.leaderId;
+  }
+
+  get commitIndex(): LogIndex {
+    return this.#replica.commitIndex;
+  }
+
+  get appliedIndex(): LogIndex {
+    return this.#replica.appliedIndex;
+  }
+
+  /** Committed and flushed here: may be applied. */
+  get applyIndex(): LogIndex {
+    return this.#replica.applyIndex;
+  }
+
+  get lastIndex(): LogIndex {
+    return this.#replica.log.lastIndex;
+  }
+
+  /** Flushed here. */
+  get persistedIndex(): LogIndex {
+    return this.#replica.durability.persistedIndex;
+  }
+
+  /** Term of an entry that is known; undefined for compacted and future ones. */
+  termAt(index: LogIndex): Term | undefined {
+    return this.#replica.log.termAt(index);
+  }
+
+  /** In force: the last one in the log. */
+  get membership(): Membership {
+    return this.#replica.membership;
+  }
+
+  get configuration(): Configuration {
+    return this.#replica.configurations.current;
+  }
+
+  /** The membership in force is committed: no change is pending. */
+  get membershipCommitted(): boolean {
+    return this.#replica.configurations.current.index <= this.#replica.commitIndex;
+  }
+
+  /** Leader whose own-term entry is committed and applied: only now it may decide anything (DECISIONS L6). */
+  get isReady(): boolean {
+    return this.#replica.isReady;
+  }
+
+  get barred(): boolean {
+    return this.#replica.barred;
+  }
+
+  /** Replica that leadership is being handed to, 0 if none. */
+  get transferee(): ReplicaId | 0 {
+    return this.#replica.role.kind === 'leader' ? this.#replica.role.transferee : 0;
+  }
+
+  /** When this core wants `time`; also in the effects of each step. */
+  get deadlineMs(): number {
+    const replica = this.#replica;
+    const role = replica.role;
+    if (role.kind === 'leader') return leader.leaderDeadlineMs(role);
+    if (role.kind !== 'follower') return role.deadlineMs;
+    return role.held || !replica.isPromotable ? Number.POSITIVE_INFINITY : role.deadlineMs;
+  }
+
+  /** Leader only: one entry for everybody else in the membership; otherwise empty. */
+  progress(): ReplicaProgress[] {
+    const replica = this.#replica;
+    if (replica.role.kind !== 'leader') return [];
+    const lastIndex = replica.log.lastIndex;
+    return [...replica.role.progress.values()].map((progress) => ({
+      replicaId: progress.replicaId,
+      voter: progress.voter,
+      state: progress.state,
+      matchIndex: progress.matchIndex,
+      nextIndex: progress.nextIndex,
+      appendsInFlight: progress.appendsInFlight,
+      caughtUpMs: progress.caughtUpMs(lastIndex, replica.nowMs),
+    }));
+  }
+
+  /** Leader only: highest index that at least `count` voters have flushed, itself included; 0 if not leader. */
+  flushedBy(count: number): LogIndex {
+    const role = this.#replica.role;
+    return role.kind === 'leader' ? leader.flushedBy(this.#replica, role, count) : logIndex(0);
+  }
+
+  // -------------------------------------------------------------- step
+
+  /** Takes one event. The effects are the caller's; those with `write` > 0 must be written in the order of the steps. */
+  step(event: RaftEvent): Effects {
+    const replica = this.#replica;
+    if ('nowMs' in event && event.nowMs > replica.nowMs) replica.nowMs = event.nowMs;
+    this.#handle(event);
+    if (replica.role.kind === 'leader') leader.replicate(replica, replica.role);
+    follower.acknowledge(replica);
+    return this.#finish();
+  }
+
+  #handle(event: RaftEvent): void {
+    const replica = this.#replica;
+    switch (event.kind) {
+      case 'time':
+        return this.#timePassed();
+      case 'message':
+        return this.#handleMessage(event.message);
+      case 'appendRefused':
+        return this.#appendRefused(event.from, event.term);
+      case 'propose':
+        return this.#propose(event.entries);
+      case 'persisted':
+        return this.#persisted(event.write);
+      case 'applied':
+        assert(event.index <= replica.applyIndex, 'Only what is committed and flushed here is applied');
+        if (event.index > replica.appliedIndex) replica.appliedIndex = event.index;
+        return;
+      case 'leaderAnnounced':
+        return this.#leaderAnnounced(event.leader, event.term);
+      case 'leaderLost':
+        return this.#leaderLost(event.delayMs);
+      case 'quorumCheck':
+        return this.#checkQuorum(event.active);
+      case 'peerReset':
+        return this.#peerReset(event.replica);
+      case 'read':
+        return handleRead(replica, event.requestId, event.round);
+      case 'readConfirmed':
+        return this.#readConfirmed(event.replica, event.term, event.round);
+      case 'transferLeadership':
+        return this.#transferLeadership(event.target);
+      case 'campaign':
+        if (replica.isPromotable) election.campaign(replica);
+        else this.#refuse('This replica may not lead');
+        return;
+      case 'resign':
+        if (replica.role.kind === 'leader') this.#resign();
+        return;
+      case 'changeMembership':
+        return this.#changeMembership(event.membership);
+      case 'snapshotSent':
+        return this.#snapshotSent(event.replica, event.index);
+      case 'snapshotInstalled':
+        return this.#snapshotInstalled(event.index, event.term, event.membership);
+      case 'compacted':
+        assert(event.firstIndex - 1 <= replica.appliedIndex, 'Only applied entries are compacted');
+        return replica.log.compactTo(logIndex(event.firstIndex - 1));
+      case 'barred':
+        return this.#setBarred(event.barred);
+      default:
+        return unreachable(event, 'event');
+    }
+  }
+
+  #finish(): Effects {
+    const replica = this.#replica;
+    const outbox = replica.outbox;
+    const write = outbox.hasWrites
+      ? replica.durability.record(replica.log.lastIndex, outbox.hardState !== undefined)
+      : 0;
+    const { commitIndex, applyIndex, currentTerm, leaderId, isReady } = replica;
+    assert(currentTerm >= this.#term, 'A term never goes back');
+    assert(
+      commitIndex >= this.#commitIndex && commitIndex <= replica.log.lastIndex,
+      'The commit index only grows, inside the log',
+    );
+    assert(applyIndex >= this.#applyIndex, 'What may be applied only grows');
+    assert(
+      replica.role.kind !== 'leader' || replica.log.lastTerm === currentTerm,
+      'The log of a leader ends in its term',
+    );
+    const role = replica.role.kind;
+    const leadershipChanged =
+      role !== this.#role || currentTerm !== this.#term || leaderId !== this.#leaderId || isReady !== this.#ready;
+    this.#role = role;
+    this.#term = currentTerm;
+    this.#leaderId = leaderId;
+    this.#ready = isReady;
+    this.#commitIndex = commitIndex;
+    this.#applyIndex = applyIndex;
+    const effects: Effects = {
+      hardState: outbox.hardState,
+      truncateFrom: outbox.truncateFrom,
+      append: outbox.appendedEntries,
+      write,
+      send: outbox.messages,
+      commitIndex,
+      applyIndex,
+      leadershipChanged,
+      membershipChanged: outbox.membershipChanged,
+      needSnapshot: outbox.needSnapshot,
+      reads: outbox.reads,
+      proposed: outbox.proposed,
+      refusal: outbox.refusal,
+      deadlineMs: this.deadlineMs,
+    };
+    outbox.clear();
+    return effects;
+  }
+
+  #refuse(reason: string): void {
+    this.#replica.outbox.refusal = reason;
+  }
+
+  // -------------------------------------------------------------- time and disk
+
+  #timePassed(): void {
+    const replica = this.#replica;
+    if (replica.nowMs < this.deadlineMs) return;
+    const role = replica.role;
+    if (role.kind === 'follower') election.campaign(replica);
+    else if (role.kind === 'leader') leader.leaderTimePassed(replica, role);
+    else election.campaignTimedOut(replica);
+  }
+
+  #persisted(write: number): void {
+    const replica = this.#replica;
+    replica.durability.flushed(write);
+    replica.releaseResponses();
+    election.candidatePersisted(replica);
+    if (replica.role.kind === 'leader') leader.advanceCommit(replica, replica.role);
+  }
+
+  // -------------------------------------------------------------- messages
+
+  #handleMessage(message: RaftMessage): void {
+    const replica = this.#replica;
+    // An id is never reused: what was meant for an earlier replica of this broker is not for this one (DECISIONS I3).
+    if (message.to !== replica.id || message.from === replica.id) return this.#refuse('A message for another replica');
+    if (message.term > replica.currentTerm && !this.#takeHigherTerm(message)) return;
+    if (message.term < replica.currentTerm) return this.#answerOldTerm(message);
+    switch (message.kind) {
+      case 'preVote':
+      case 'requestVote':
+        return election.handleVoteRequest(replica, message);
+      case 'preVoteResponse':
+      case 'requestVoteResponse':
+        return election.handleVoteResponse(replica, message);
+      case 'appendEntries':
+        return follower.handleAppendEntries(replica, message);
+      case 'appendEntriesResponse':
+        if (replica.role.kind === 'leader') leader.handleAppendResponse(replica, replica.role, message);
+        return;
+      case 'timeoutNow':
+        return election.campaignByTransfer(replica);
+      default:
+        return unreachable(message, 'message');
+    }
+  }
+
+  /** False: the message is to be ignored. A pre-vote and its grant name a term that nobody is in yet. */
+  #takeHigherTerm(message: RaftMessage): boolean {
+    const replica = this.#replica;
+    switch (message.kind) {
+      case 'preVote':
+        return true;
+      case 'preVoteResponse':
+        if (message.granted) return true;
+        break;
+      case 'requestVote':
+        // Who has a leader helps nobody to depose it: a replica that was removed, or cut off, cannot disturb (thesis, sections 4.2.3 and 6.4).
+        if (!message.transfer && election.sticksToLeader(replica)) return false;
+        break;
+      case 'appendEntries':
+        replica.becomeFollower(message.term, message.from);
+        return true;
+      case 'appendEntriesResponse':
+      case 'requestVoteResponse':
+      case 'timeoutNow':
+        break;
+    }
+    // A removed replica's answer to an old message must not end the term of a leader that goes on without it.
+    if (message.kind !== 'requestVote' && !isMember(replica.membership, message.from)) return false;
+    replica.becomeFollower(message.term, 0);
+    return true;
+  }
+
+  /** Says to who lives in an older term that it is over; without that, a cut-off replica with a higher term would stay alone (bug R23). */
+  #answerOldTerm(message: RaftMessage): void {
+    const replica = this.#replica;
+    if (message.kind === 'appendEntries') follower.refuseAppend(replica, message.from, false);
+    else if (message.kind === 'preVote' || message.kind === 'requestVote') election.handleVoteRequest(replica, message);
+  }
+
+  #appendRefused(from: ReplicaId, term: Term): void {
+    const replica = this.#replica;
+    if (term > replica.currentTerm) replica.becomeFollower(term, from);
+    if (term === replica.currentTerm) follower.followLeader(replica, from);
+    follower.refuseAppend(replica, from, term === replica.currentTerm);
+  }
+
+  // -------------------------------------------------------------- liveness, told by the driver
+
+  #leaderAnnounced(leaderId: ReplicaId, term: Term): void {
+    const replica = this.#replica;
+    if (leaderId === replica.id) return;
+    if (term < replica.currentTerm) return follower.refuseAppend(replica, leaderId, false);
+    if (term > replica.currentTerm) replica.becomeFollower(term, leaderId);
+    follower.followLeader(replica, leaderId).held = true;
+  }
+
+  #leaderLost(delayMs: number): void {
+    const replica = this.#replica;
+    const role = replica.role;
+    if (role.kind !== 'follower') return;
+    role.leaderId = 0;
+    role.held = false;
+    role.ackOwed = false;
+    role.deadlineMs = replica.nowMs + delayMs;
+    if (delayMs <= 0) election.campaign(replica);
+  }
+
+  #checkQuorum(active: ReadonlySet<ReplicaId>): void {
+    const replica = this.#replica;
+    if (replica.role.kind !== 'leader') return;
+    if (!isQuorum(replica.membership, (id) => id === replica.id || active.has(id)))
+      replica.becomeFollower(replica.currentTerm, 0);
+  }
+
+  #peerReset(peer: ReplicaId): void {
+    const role = this.#replica.role;
+    const progress = role.kind === 'leader' ? role.progress.get(peer) : undefined;
+    if (progress === undefined) return;
+    progress.resetRetries();
+    // A catch-up ends by its own event, whatever happens to the link.
+    if (progress.state !== 'snapshot') progress.becomeProbe();
+  }
+
+  #readConfirmed(peer: ReplicaId, term: Term, round: number): void {
+    const replica = this.#replica;
+    const role = replica.role;
+    if (role.kind !== 'leader' || term !== replica.currentTerm) return;
+    const progress = role.progress.get(peer);
+    if (progress === undefined || progress.confirmedRound >= round) return;
+    progress.confirmedRound = round;
+    confirmReads(replica, role);
+  }
+
+  // -------------------------------------------------------------- the leader's tasks
+
+  #propose(entries: readonly ProposedEntry[]): void {
+    const replica = this.#replica;
+    if (replica.role.kind !== 'leader') return this.#refuse('Not the leader');
+    if (replica.role.transferee !== 0) return this.#refuse('A leadership transfer is under way');
+    assert(entries.length > 0, 'A proposal has entries');
+    const firstIndex = logIndex(replica.log.lastIndex + 1);
+    for (const entry of entries) {
+      assert(entry.kind !== ENTRY_KIND.configuration, 'A configuration is proposed by changeMembership');
+      replica.appendOwn(entry.kind, entry.payload);
+    }
+    replica.outbox.proposed = { firstIndex, term: replica.currentTerm, count: entries.length };
+  }
+
+  #changeMembership(membership: Membership): void {
+    const replica = this.#replica;
+    const role = replica.role;
+    if (role.kind !== 'leader') return this.#refuse('Not the leader');
+    if (role.transferee !== 0) return this.#refuse('A leadership transfer is under way');
+    // Before an entry of its own term is committed, a change of an earlier leader may still be alive elsewhere: two majorities that do not meet (bug R12).
+    if (!replica.ownTermCommitted) return this.#refuse('No entry of this term is committed yet');
+    if (!this.membershipCommitted) return this.#refuse('Another membership change is pending');
+    const problem = changeProblem(replica.membership, membership);
+    if (problem !== undefined) return this.#refuse(problem);
+    const index = leader.appendConfiguration(replica, role, membership);
+    replica.outbox.proposed = { firstIndex: index, term: replica.currentTerm, count: 1 };
+  }
+
+  #transferLeadership(target: ReplicaId): void {
+    const replica = this.#replica;
+    const role = replica.role;
+    if (role.kind !== 'leader') return this.#refuse('Not the leader');
+    if (target === replica.id) return this.#refuse('The target leads already');
+    if (!isVoter(replica.membership, target)) return this.#refuse('The target is not a voter');
+    if (role.transferee === target) return;
+    if (role.transferee !== 0) return this.#refuse('Another leadership transfer is under way');
+    role.transferee = target;
+    role.transferDeadlineMs = replica.nowMs + replica.options.electionTimeoutMs;
+    leader.continueTransfer(replica, role);
+  }
+
+  /** Others go first: whoever leaves office by itself has a reason. */
+  #resign(): void {
+    const replica = this.#replica;
+    replica.becomeFollower(replica.currentTerm, 0);
+    if (replica.role.kind === 'follower') replica.role.deadlineMs += 2 * replica.options.electionTimeoutMs;
+  }
+
+  #setBarred(barred: boolean): void {
+    const replica = this.#replica;
+    if (replica.barred === barred) return;
+    replica.barred = barred;
+    if (barred && replica.role.kind === 'leader') this.#resign();
+    else if (replica.role.kind !== 'follower') replica.becomeFollower(replica.currentTerm, 0);
+    else replica.role.deadlineMs = replica.nowMs + replica.role.timeoutMs;
+  }
+
+  // -------------------------------------------------------------- catch-up
+
+  #snapshotSent(peer: ReplicaId, index: LogIndex | undefined): void {
+    const replica = this.#replica;
+    const role: LeaderState | undefined = replica.role.kind === 'leader' ? replica.role : undefined;
+    const progress = role?.progress.get(peer);
+    if (progress === undefined || progress.state !== 'snapshot') return;
+    progress.resetRetries();
+    if (index === undefined) {
+      progress.becomeProbe();
+      progress.pauseUntil(replica.nowMs + replica.limits.snapshotRetryMs);
+      return;
+    }
+    assert(index <= replica.commitIndex, 'A checkpoint holds committed entries only');
+    progress.becomeProbe(logIndex(Math.max(index, progress.matchIndex) + 1));
+  }
+
+  #snapshotInstalled(index: LogIndex, term: Term, membership: Membership): void {
+    const replica = this.#replica;
+    assert(replica.role.kind !== 'leader', 'A leader installs nothing');
+    assert(term <= replica.currentTerm, 'A checkpoint of a future term cannot come from a leader');
+    replica.resetTo(index, term, membership);
+    const role = replica.role;
+    if (role.kind !== 'follower' || role.leaderId === 0) return;
+    // Committed entries: any leader has them.
+    if (role.verifiedIndex < index) role.verifiedIndex = index;
+    role.ackOwed = true;
+  }
+}
