@@ -21,7 +21,11 @@ const EXAMPLE: Membership = {
 const EXAMPLE_HEX = '01 01 0000000000000102 00000003 02 a1b2 00 01 0000000100000000 00000004 00'.replaceAll(' ', '');
 
 test('a membership reads back as it was written', () => {
-  fc.assert(fc.property(membership, (value) => expect(decodeMembership(encodeMembership(value))).toEqual(value)));
+  fc.assert(
+    fc.property(membership, (value) => {
+      expect(decodeMembership(encodeMembership(value))).toEqual(value);
+    }),
+  );
 });
 
 test('the format is the one that is written down', () => {
