@@ -30,7 +30,10 @@ export type LinkDownReason = 'refused' | 'broken' | 'rejected';
 
 export interface TransportHandlers {
   linkUp(peer: LinkInfo): void;
-  /** Also called for a peer that was never up when a connection attempt is refused (then with `refused`), so that dead peers are known as dead at once (DECISIONS L4). */
+  /**
+   * Called when what is known of a peer changes: `broken` when its link ends, then `refused` once its port is found dead, `rejected` when it turns out to be somebody else.
+   * Also called for a peer that was never up when a connection attempt is refused (then with `refused`), so that dead peers are known as dead at once (DECISIONS L4).
+   */
   linkDown(peer: BrokerId, reason: LinkDownReason): void;
   /** One message, encoded by raft/peer-codec. `bytes` is the receiver's to keep. */
   message(peer: BrokerId, channel: Channel, bytes: Uint8Array): void;

@@ -1,0 +1,66 @@
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { decodeFrame, encodeFrame, handshakeFrame, type IncomingFrame, isPayload } from './frame-codec.ts';
+import { FrameSchema, HandshakeSchema, RefusalSchema } from './peer_pb.ts';
+
+const payloadOf = (frame: IncomingFrame): Uint8Array => {
+  if (!isPayload(frame)) throw new Error('Not a payload');
+  return frame;
+};
+
+describe('frame codec', () => {
+  it('writes what protobuf writes and reads it back, for any pieces', () => {
+    fc.assert(
+      fc.property(fc.array(fc.uint8Array({ maxLength: 200 }), { maxLength: 5 }), (pieces) => {
+        const whole = Buffer.concat(pieces);
+        const encoded = encodeFrame(pieces);
+        const reference = toBinary(FrameSchema, create(FrameSchema, { content: { case: 'payload', value: whole } }));
+        expect(Buffer.compare(encoded, reference)).toBe(0);
+        expect(Buffer.compare(payloadOf(decodeFrame(encoded)), whole)).toBe(0);
+      }),
+    );
+  });
+
+  it.each([0, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152])('carries %i bytes', (length) => {
+    const bytes = Buffer.alloc(length, 7);
+    const encoded = encodeFrame([bytes]);
+    const frame = fromBinary(FrameSchema, encoded);
+    expect(frame.content.case).toBe('payload');
+    expect(Buffer.compare(payloadOf(decodeFrame(encoded)), bytes)).toBe(0);
+  });
+
+  it('reads a payload as a view of the received buffer', () => {
+    const encoded = encodeFrame([new Uint8Array([1, 2, 3])]);
+    expect(payloadOf(decodeFrame(encoded)).buffer).toBe(encoded.buffer);
+  });
+
+  it('reads a payload that another writer encoded with a longer length or other fields behind it', () => {
+    const long = Buffer.from([0x0a, 0x83, 0x00, 1, 2, 3]);
+    expect([...payloadOf(decodeFrame(long))]).toEqual([1, 2, 3]);
+    const unknownField = Buffer.from([0x0a, 0x03, 1, 2, 3, 0x98, 0x06, 0x01]);
+    expect([...payloadOf(decodeFrame(unknownField))]).toEqual([1, 2, 3]);
+  });
+
+  it('carries the frames of the handshake', () => {
+    const refusal = handshakeFrame({ case: 'refusal', value: create(RefusalSchema, { code: 'x', reason: 'y' }) });
+    expect(decodeFrame(encodeFrame(refusal))).toEqual(refusal);
+    const handshake = handshakeFrame({ case: 'handshake', value: create(HandshakeSchema, { brokerId: 5 }) });
+    expect(decodeFrame(encodeFrame(handshake))).toEqual(handshake);
+  });
+
+  it('throws on bytes that are no frame and never reads beyond them', () => {
+    expect(() => decodeFrame(Buffer.from([0x0a, 0x05, 1]))).toThrow();
+    expect(() => decodeFrame(Buffer.from([0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]))).toThrow();
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 40 }), (bytes) => {
+        try {
+          const frame = decodeFrame(Buffer.from(bytes));
+          if (isPayload(frame)) expect(frame.length).toBeLessThan(Math.max(1, bytes.length));
+        } catch (error) {
+          expect(error).toBeInstanceOf(Error);
+        }
+      }),
+    );
+  });
+});
