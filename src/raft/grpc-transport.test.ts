@@ -370,8 +370,9 @@ describe('GrpcTransport', () => {
       stream.write(confirmation);
       // The acceptor reads no further until the two other streams are there.
       let written = 0;
-      for (let i = 0; i < 8; i++) stream.write([new Uint8Array(1_000_000)], () => written++);
-      await until(() => written === 8);
+      // (Small ones: sixteen objects of whatever size fit into the stream's own buffer.)
+      for (let i = 0; i < 100; i++) stream.write([new Uint8Array(80_000)], () => written++);
+      await until(() => written === 100);
       stream.destroy();
     });
 
