@@ -1,0 +1,165 @@
+/**
+ * A Kafka client with nothing between the caller and the wire, so that a client library is not the ceiling of a measurement. Works against any Kafka ≥ 0.11: it uses versions that
+ * every broker of the field serves. One connection pipelines requests and matches responses in order.
+ */
+import { connect as connectTcp, type Socket } from 'node:net';
+import type { AnyApi, DecodedResponseOf, EncodableRequestOf } from '../../src/kafka-protocol/api.ts';
+import { FrameParser } from '../../src/kafka-protocol/framing.ts';
+import { decodeResponse, encodeRequest } from '../../src/kafka-protocol/headers.ts';
+import { createTopicsApi } from '../../src/kafka-protocol/messages/create-topics.ts';
+import { metadataApi } from '../../src/kafka-protocol/messages/metadata.ts';
+
+const CLIENT_ID = 'flotilla-bench';
+const METADATA_VERSION = 8;
+const CREATE_TOPICS_VERSION = 4;
+
+export interface Endpoint {
+  readonly host: string;
+  readonly port: number;
+}
+
+interface Pending {
+  readonly correlationId: number;
+  settle(frame: Uint8Array): void;
+  fail(error: Error): void;
+}
+
+export class RawConnection {
+  readonly #socket: Socket;
+  readonly #parser = new FrameParser();
+  readonly #pending: Pending[] = [];
+  #correlationId = 0;
+  #failure: Error | undefined;
+  bytesReceived = 0;
+
+  private constructor(socket: Socket) {
+    this.#socket = socket;
+    socket.on('data', (chunk) => {
+      this.bytesReceived += chunk.length;
+      this.#parser.push(chunk, (frame) => this.#pending.shift()!.settle(frame));
+    });
+    socket.on('error', (error) => this.#fail(error));
+    socket.on('close', () => this.#fail(new Error('The broker closed the connection')));
+  }
+
+  static open({ host, port }: Endpoint): Promise<RawConnection> {
+    return new Promise((resolve, reject) => {
+      const socket = connectTcp({ host, port, noDelay: true });
+      socket.once('error', reject);
+      socket.once('connect', () => {
+        socket.off('error', reject);
+        resolve(new RawConnection(socket));
+      });
+    });
+  }
+
+  /** Sends a request without waiting; calls back with the decoded response, in the order of sending. */
+  send<A extends AnyApi>(
+    api: A,
+    version: number,
+    body: EncodableRequestOf<A>,
+    done: (response: DecodedResponseOf<A>) => void,
+    failed: (error: Error) => void,
+  ): void {
+    if (this.#failure !== undefined) return failed(this.#failure);
+    const correlationId = this.#correlationId++;
+    this.#pending.push({
+      correlationId,
+      settle: (frame) => done(decodeResponse(api, version, frame).body),
+      fail: failed,
+    });
+    this.#socket.cork();
+    for (const piece of encodeRequest(api, version, { correlationId, clientId: CLIENT_ID }, body)) {
+      this.#socket.write(piece);
+    }
+    this.#socket.uncork();
+  }
+
+  request<A extends AnyApi>(api: A, version: number, body: EncodableRequestOf<A>): Promise<DecodedResponseOf<A>> {
+    return new Promise((resolve, reject) => this.send(api, version, body, resolve, reject));
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  #fail(error: Error): void {
+    this.#failure ??= error;
+    for (const { fail } of this.#pending.splice(0)) fail(this.#failure);
+  }
+}
+
+/** Where a topic's partitions are led. */
+export interface TopicLeaders {
+  readonly leaders: ReadonlyMap<number, Endpoint>;
+}
+
+export function parseEndpoints(bootstrap: string): Endpoint[] {
+  return bootstrap.split(',').map((endpoint) => {
+    const at = endpoint.lastIndexOf(':');
+    const port = Number(endpoint.slice(at + 1));
+    if (at < 1 || !Number.isInteger(port)) throw new Error(`"${endpoint}" is not HOST:PORT`);
+    return { host: endpoint.slice(0, at), port };
+  });
+}
+
+/** Creates a topic (an existing one is an error) and waits until every partition has a leader. */
+export async function createTopic(
+  bootstrap: Endpoint,
+  topic: { name: string; partitions: number; replicationFactor: number },
+): Promise<TopicLeaders> {
+  const connection = await RawConnection.open(bootstrap);
+  try {
+    // Kafka's controller is another broker; ask it where it is.
+    const { brokers, controllerId } = await connection.request(metadataApi, METADATA_VERSION, { topics: [] });
+    const controller = brokers.find(({ nodeId }) => nodeId === controllerId) ?? brokers[0]!;
+    const admin = await RawConnection.open(controller);
+    const { topics } = await admin.request(createTopicsApi, CREATE_TOPICS_VERSION, {
+      topics: [
+        {
+          name: topic.name,
+          numPartitions: topic.partitions,
+          replicationFactor: topic.replicationFactor,
+          assignments: [],
+          configs: [],
+        },
+      ],
+      timeoutMs: 60_000,
+      validateOnly: false,
+    });
+    admin.close();
+    const [created] = topics;
+    if (created === undefined || created.errorCode !== 0) {
+      throw new Error(
+        `Topic ${topic.name} was not created: error ${created?.errorCode} ${created?.errorMessage ?? ''}`,
+      );
+    }
+    return await awaitLeaders(connection, topic.name, topic.partitions);
+  } finally {
+    connection.close();
+  }
+}
+
+export async function leadersOf(bootstrap: Endpoint, topic: string): Promise<TopicLeaders> {
+  const connection = await RawConnection.open(bootstrap);
+  try {
+    return await awaitLeaders(connection, topic, 1);
+  } finally {
+    connection.close();
+  }
+}
+
+async function awaitLeaders(connection: RawConnection, topic: string, partitions: number): Promise<TopicLeaders> {
+  for (let attempt = 0; attempt < 300; attempt++) {
+    const { brokers, topics } = await connection.request(metadataApi, METADATA_VERSION, { topics: [{ name: topic }] });
+    const known = topics[0]?.partitions ?? [];
+    const leaders = new Map<number, Endpoint>();
+    for (const { partitionIndex, leaderId } of known) {
+      const broker = brokers.find(({ nodeId }) => nodeId === leaderId);
+      if (broker !== undefined) leaders.set(partitionIndex, { host: broker.host, port: broker.port });
+    }
+    if (leaders.size >= partitions && leaders.size === known.length) return { leaders };
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Error(`Topic ${topic} has partitions without a leader after 30 s`);
+}
