@@ -29,7 +29,7 @@ export class ByteWriter {
 
   int8(value: number): void {
     assert((value << 24) >> 24 === value, `Value ${value} is not an int8`);
-    this.#buffer[this.#take(1)] = value;
+    this.#byte(value);
   }
 
   int16(value: number): void {
@@ -69,24 +69,25 @@ export class ByteWriter {
   }
 
   bool(value: boolean): void {
-    this.#buffer[this.#take(1)] = value ? 1 : 0;
+    this.#byte(value ? 1 : 0);
   }
 
   /** The 16 bytes of a UUID given as 22 characters of base64url. */
   uuid(value: string): void {
     const raw = Buffer.from(value, 'base64url');
     assert(raw.length === 16, `Value ${value} is not a UUID`);
-    this.#buffer.set(raw, this.#take(16));
+    const at = this.#take(16);
+    this.#buffer.set(raw, at);
   }
 
   /** Unsigned varint; not zig-zag. */
   uvarint(value: number): void {
     assert(value >>> 0 === value, `Value ${value} is not a uint32`);
     while (value >= 0x80) {
-      this.#buffer[this.#take(1)] = (value & 0x7f) | 0x80;
+      this.#byte((value & 0x7f) | 0x80);
       value >>>= 7;
     }
-    this.#buffer[this.#take(1)] = value;
+    this.#byte(value);
   }
 
   /** Length prefix (int16) and UTF-8. */
@@ -106,7 +107,8 @@ export class ByteWriter {
   /** Appends `bytes`; large ones by reference. */
   raw(bytes: Uint8Array): void {
     if (bytes.length < REFERENCE_BYTES_MIN) {
-      this.#buffer.set(bytes, this.#take(bytes.length));
+      const at = this.#take(bytes.length);
+      this.#buffer.set(bytes, at);
       return;
     }
     this.#cut();
@@ -131,6 +133,11 @@ export class ByteWriter {
     this.#buffer.write(value, at, length, length === value.length ? 'latin1' : 'utf8');
   }
 
+  #byte(value: number): void {
+    const at = this.#take(1);
+    this.#buffer[at] = value;
+  }
+
   #word(at: number, value: number): void {
     const buffer = this.#buffer;
     buffer[at] = value >> 24;
@@ -139,6 +146,7 @@ export class ByteWriter {
     buffer[at + 3] = value;
   }
 
+  /** Makes room for `length` bytes and gives their position in `#buffer`, which may be another one from here on. */
   #take(length: number): number {
     let at = this.#position;
     if (at + length > this.#buffer.length) {
