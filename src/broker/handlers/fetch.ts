@@ -1,0 +1,176 @@
+/**
+ * Fetch (1): reads record batches, waiting for new ones.
+ *
+ * Behaviour:
+ *  - Answered at once if any partition has an error or diverged, if min_bytes are there, or if nothing may be waited for; else when enough came into any of the partitions, or after
+ *    max_wait. Waiting costs nothing per partition that does not change.
+ *  - Partitions are served from a start that moves with each request, so that a full response does not always leave out the same ones. The first with records gives one whole batch
+ *    at least, whatever the limits (KIP-74).
+ *  - Records are views on pages or file reads and are never copied. Bytes of answers that are not sent yet count against a broker-wide limit; above it an answer has one batch.
+ *  - Served by leaders only: followers answer 6. A leader that is not ready is waited for, up to 500 ms (DECISIONS L6).
+ *  - Sessions (KIP-227) are declined: the session id in answers is 0, which every client accepts.
+ *
+ * Version notes: 4 to 16. 9+ leader epoch of the reader; 12+ divergence; 13+ topic ids; 16 names the new leader. zstd is sent to readers below 10 too: they say so themselves.
+ */
+import { ErrorCode } from '../../kafka-protocol/error-codes.ts';
+import { type FetchRequest, type FetchResponse, fetchApi } from '../../kafka-protocol/messages/fetch.ts';
+import { type AnyHandler, defineHandler, type RequestContext } from '../network/dispatch.ts';
+import { type FetchTarget, resolveFetchTargets } from './fetch-target.ts';
+import { FetchWait } from './fetch-wait.ts';
+import type { HandlerServices } from './handler-services.ts';
+import { endpointsOf, leaderHint } from './partition-access.ts';
+
+type TopicResponse = FetchResponse['responses'][number];
+type PartitionResponse = TopicResponse['partitions'][number];
+
+const HINTED_FROM_VERSION = 16;
+const READ_COMMITTED = 1;
+const NO_RECORDS: readonly Uint8Array[] = [];
+
+export function fetchHandler(services: HandlerServices): AnyHandler {
+  let rotation = 0;
+  return defineHandler({
+    api: fetchApi,
+    handle(request, context) {
+      if (request.sessionId !== 0 && request.sessionEpoch > 0) {
+        return { errorCode: ErrorCode.FETCH_SESSION_ID_NOT_FOUND, sessionId: 0, responses: [] };
+      }
+      rotation = (rotation + 1) % 0x4000_0000;
+      return fetch(services, request, context, rotation);
+    },
+  });
+}
+
+async function fetch(
+  services: HandlerServices,
+  request: FetchRequest,
+  context: RequestContext,
+  rotation: number,
+): Promise<FetchResponse | undefined> {
+  const targets = resolveFetchTargets(services.cluster, request, context.apiVersion);
+  const minBytes = Math.min(request.minBytes, request.maxBytes);
+  const wait = new FetchWait(targets, minBytes, request.maxWaitMs, services);
+  if (!wait.isOver) await wait.untilOver(context);
+  if (context.isClosed) return undefined;
+
+  const { config, responseMemory } = services;
+  let bytesLeft = Math.min(Math.max(0, request.maxBytes), config['fetch.max.bytes'], responseMemory.availableBytes);
+  let isEmpty = true;
+  const answers: (PartitionResponse | undefined)[] = new Array(targets.length);
+  for (let step = 0; step < targets.length; step++) {
+    const position = (step + rotation) % targets.length;
+    const target = targets[position]!;
+    if (target.log === undefined || target.errorCode !== ErrorCode.NONE) {
+      answers[position] = failedPartition(target, target.errorCode);
+      continue;
+    }
+    if (!target.log.isReady) {
+      answers[position] = failedPartition(target, ErrorCode.NOT_LEADER_OR_FOLLOWER);
+      continue;
+    }
+    if (target.divergingEpoch !== undefined) {
+      answers[position] = { ...emptyPartition(target), divergingEpoch: target.divergingEpoch };
+      continue;
+    }
+    const maxBytes = Math.min(target.maxBytes, bytesLeft);
+    if (maxBytes <= 0 && !isEmpty) {
+      answers[position] = emptyPartition(target);
+      continue;
+    }
+    const pending = target.log.read(target.fetchOffset, Math.max(0, maxBytes), isEmpty);
+    const result = pending instanceof Promise ? await pending : pending;
+    if (result.errorCode !== ErrorCode.NONE) {
+      answers[position] = failedPartition(target, result.errorCode);
+      continue;
+    }
+    bytesLeft -= result.sizeBytes;
+    if (result.sizeBytes > 0) isEmpty = false;
+    answers[position] = {
+      partitionIndex: target.partition,
+      errorCode: ErrorCode.NONE,
+      highWatermark: result.highWatermark,
+      lastStableOffset: result.highWatermark,
+      logStartOffset: result.logStartOffset,
+      abortedTransactions: null,
+      records: result.records,
+    };
+  }
+  return toResponse(services, request, context, targets, answers as PartitionResponse[]);
+}
+
+function toResponse(
+  services: HandlerServices,
+  request: FetchRequest,
+  context: RequestContext,
+  targets: readonly FetchTarget[],
+  answers: PartitionResponse[],
+): FetchResponse {
+  const hinted = new Set<number>();
+  if (context.apiVersion >= HINTED_FROM_VERSION) addLeaderHints(services, targets, answers, hinted);
+  // Null tells a reader of uncommitted records that there is no such list; one of committed records needs it, if empty.
+  const isReadCommitted = request.isolationLevel === READ_COMMITTED;
+  const responses: TopicResponse[] = [];
+  let position = 0;
+  for (const { topic, topicId, partitions } of request.topics) {
+    const own = answers.slice(position, position + partitions.length);
+    position += partitions.length;
+    responses.push({
+      topic,
+      topicId,
+      partitions: isReadCommitted ? own.map(withAbortedTransactions) : own,
+    });
+  }
+  return {
+    errorCode: ErrorCode.NONE,
+    sessionId: 0,
+    responses,
+    nodeEndpoints: hinted.size === 0 ? [] : endpointsOf(services.cluster, hinted),
+  };
+}
+
+function withAbortedTransactions(answer: PartitionResponse): PartitionResponse {
+  return answer.errorCode === ErrorCode.NONE ? { ...answer, abortedTransactions: [] } : answer;
+}
+
+function addLeaderHints(
+  { cluster, groups }: HandlerServices,
+  targets: readonly FetchTarget[],
+  answers: PartitionResponse[],
+  hinted: Set<number>,
+): void {
+  for (let position = 0; position < answers.length; position++) {
+    const answer = answers[position]!;
+    if (answer.errorCode !== ErrorCode.NOT_LEADER_OR_FOLLOWER && answer.errorCode !== ErrorCode.FENCED_LEADER_EPOCH) {
+      continue;
+    }
+    const { topicImage, partition } = targets[position]!;
+    const currentLeader = leaderHint(cluster, groups, topicImage, partition);
+    if (currentLeader === undefined || currentLeader.leaderId === cluster.brokerId) continue;
+    hinted.add(currentLeader.leaderId);
+    answers[position] = { ...answer, currentLeader };
+  }
+}
+
+function failedPartition(target: FetchTarget, errorCode: ErrorCode): PartitionResponse {
+  return {
+    partitionIndex: target.partition,
+    errorCode,
+    highWatermark: -1,
+    lastStableOffset: -1,
+    logStartOffset: -1,
+    abortedTransactions: null,
+    records: NO_RECORDS,
+  };
+}
+
+function emptyPartition({ log, partition }: FetchTarget): PartitionResponse {
+  return {
+    partitionIndex: partition,
+    errorCode: ErrorCode.NONE,
+    highWatermark: log!.highWatermark,
+    lastStableOffset: log!.highWatermark,
+    logStartOffset: log!.logStartOffset,
+    abortedTransactions: null,
+    records: NO_RECORDS,
+  };
+}
