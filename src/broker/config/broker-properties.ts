@@ -266,12 +266,18 @@ export const BROKER_PROPERTIES = {
 
   // Raft
   'replica.lag.time.max.ms': long({
-    default: 30_000,
+    default: 10_000,
     min: 1,
     documentation: 'A replica that was not caught up for so long is not in sync.',
   }),
+  'raft.election.timeout.ms': int({
+    default: 1000,
+    min: 50,
+    max: 60_000,
+    documentation: 'A replica that knows no leader asks for votes after one to two times this.',
+  }),
   'raft.heartbeat.interval.ms': int({
-    default: 100,
+    default: 150,
     min: 10,
     max: 10_000,
     documentation: 'Time between two heartbeats to each other broker.',
@@ -283,14 +289,20 @@ export const BROKER_PROPERTIES = {
     documentation: 'Silence after which a broker counts as dead. The end of its process is noticed at once.',
   }),
   'raft.disk.stall.limit.ms': int({
-    default: 5000,
+    default: 3000,
     min: 100,
     documentation: 'A broker whose oldest flush waits for longer gives its leaderships away.',
   }),
   'raft.group.max.uncommitted.bytes': long({
-    default: 64 * MIB,
+    default: 16 * MIB,
     min: MIB,
-    documentation: 'Bytes proposed and not yet committed of one partition; above, produce is refused as overloaded.',
+    documentation:
+      'Bytes proposed and not yet committed of one partition; above, produce is refused with a retriable error.',
+  }),
+  'raft.max.uncommitted.bytes': long({
+    default: 128 * MIB,
+    min: MIB,
+    documentation: 'The same for all partitions of the broker.',
   }),
 
   // Disk

@@ -13,16 +13,14 @@ import {
   createTopicsApi,
 } from '../../kafka-protocol/messages/create-topics.ts';
 import type { NewTopic, NewTopicOutcome } from '../cluster/cluster.ts';
+import { isInternalTopic, topicNameProblem } from '../cluster/topic-name.ts';
 import { changeTopicConfigs } from '../config/config-change.ts';
 import { type AnyHandler, defineHandler } from '../network/dispatch.ts';
 import { describeTopicConfigs } from './config-entries.ts';
 import type { HandlerServices } from './handler-services.ts';
-import { isTopicNameLegal } from './topic-name.ts';
 
 type TopicRequest = CreateTopicsRequest['topics'][number];
 type TopicResponse = CreateTopicsResponse['topics'][number];
-
-const INTERNAL_TOPICS: ReadonlySet<string> = new Set(['__consumer_offsets', '__transaction_state']);
 
 export function createTopicsHandler(services: HandlerServices): AnyHandler {
   return defineHandler({
@@ -67,13 +65,9 @@ function refusalOf(topic: TopicRequest, timesNamed: number): TopicResponse | und
     configs: null,
   });
   if (timesNamed > 1) return refused(ErrorCode.INVALID_REQUEST, 'The topic is named more than once in this request');
-  if (!isTopicNameLegal(topic.name)) {
-    return refused(
-      ErrorCode.INVALID_TOPIC_EXCEPTION,
-      'A topic name has 1 to 249 of the characters a-z, A-Z, 0-9, ".", "_" and "-", and is not "." or ".."',
-    );
-  }
-  if (INTERNAL_TOPICS.has(topic.name)) {
+  const problem = topicNameProblem(topic.name);
+  if (problem !== undefined) return refused(ErrorCode.INVALID_TOPIC_EXCEPTION, problem);
+  if (isInternalTopic(topic.name)) {
     return refused(ErrorCode.INVALID_REQUEST, `Topic ${topic.name} is internal and made by brokers only`);
   }
   if (topic.assignments.length > 0 && (topic.numPartitions !== -1 || topic.replicationFactor !== -1)) {

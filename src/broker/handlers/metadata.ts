@@ -15,9 +15,9 @@ import { ErrorCode } from '../../kafka-protocol/error-codes.ts';
 import { type MetadataRequest, type MetadataResponse, metadataApi } from '../../kafka-protocol/messages/metadata.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import type { PartitionPlacement, TopicImage } from '../cluster/metadata-image.ts';
+import { topicNameProblem } from '../cluster/topic-name.ts';
 import { type AnyHandler, defineHandler } from '../network/dispatch.ts';
 import type { HandlerServices } from './handler-services.ts';
-import { isTopicNameLegal } from './topic-name.ts';
 
 type TopicResponse = MetadataResponse['topics'][number];
 type PartitionResponse = TopicResponse['partitions'][number];
@@ -50,7 +50,7 @@ async function describeWithUnknown(
   mayCreate: boolean,
 ): Promise<MetadataResponse> {
   const { cluster, config } = services;
-  const isLegal = (topic: RequestedTopic): boolean => topic.name === null || isTopicNameLegal(topic.name);
+  const isLegal = (topic: RequestedTopic): boolean => topic.name === null || topicNameProblem(topic.name) === undefined;
   if (topics.some((topic) => isLegal(topic) && findTopic(cluster, topic) === undefined)) {
     await cluster.refresh(REFRESH_TIMEOUT_MS);
   }
