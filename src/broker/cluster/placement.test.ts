@@ -20,7 +20,9 @@ function makeBrokers(racks: number, brokersPerRack: number): PlacementBroker[] {
 const clusters = fc
   .record({ racks: fc.integer({ min: 1, max: 5 }), perRack: fc.integer({ min: 0, max: 4 }) })
   .map(({ racks, perRack }) => makeBrokers(racks, perRack))
-  .chain((brokers) => fc.record({ brokers: fc.constant(brokers), factor: fc.integer({ min: 1, max: brokers.length }) }));
+  .chain((brokers) =>
+    fc.record({ brokers: fc.constant(brokers), factor: fc.integer({ min: 1, max: brokers.length }) }),
+  );
 
 function spread(counts: ReadonlyMap<BrokerId, number>, brokers: readonly PlacementBroker[]): number {
   const values = brokers.map((broker) => counts.get(broker.brokerId) ?? 0);

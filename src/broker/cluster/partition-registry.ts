@@ -1,0 +1,185 @@
+/**
+ * The partitions of this broker: brings local replicas in line with the metadata image and finds them by topic or group.
+ *
+ * Promises: a replica is created once the image places it on this store; it is deleted only when the image has its tombstone (never because it is absent, DECISIONS I3), and the metadata group
+ * learns when it is gone. Between the two a deleted topic is not found any more, from the loop turn in which its deletion was applied.
+ */
+
+import type { Member, Membership } from '../../raft/core/types.ts';
+import type { RaftGroup, RaftGroups } from '../../raft/raft-group.ts';
+import type { BrokerId, GroupId, ReplicaId } from '../../std/brands.ts';
+import type { Timers } from '../../std/environment.ts';
+import type { PartitionLog } from '../partition/partition-log.ts';
+import { FirstElections } from './first-elections.ts';
+import type { PartitionPlacement, ReplicaPlacement, Tombstone, TopicImage } from './metadata-image.ts';
+import { MetadataState } from './metadata-state.ts';
+import { encodeReplicaDescriptor } from './replica-descriptor.ts';
+
+export interface PartitionRegistryOptions {
+  readonly brokerId: BrokerId;
+  /** Hex. */
+  readonly storeId: string;
+  readonly groups: RaftGroups;
+  readonly timers: Timers;
+  /** The partition that runs on a group of this broker; its state machine was made from the descriptor. */
+  openPartition(group: RaftGroup, topic: TopicImage, partition: number): PartitionLog;
+  /** The configs that hold for a local partition may have changed (also called once after it was opened). */
+  configure?(partition: PartitionLog, topic: TopicImage): void;
+  /** Replicas whose deletion took effect on this store's disk; called again with the same ones is harmless. */
+  onRemoved(replicaIds: readonly ReplicaId[]): void;
+  /** Deleting files failed: the broker stops. */
+  fail(error: unknown): void;
+}
+
+export class PartitionRegistry {
+  readonly #options: PartitionRegistryOptions;
+  /** By name, then by partition number. */
+  readonly #byTopic = new Map<string, (PartitionLog | undefined)[]>();
+  readonly #byGroup = new Map<GroupId, PartitionLog>();
+  readonly #removing = new Set<ReplicaId>();
+  readonly #elections: FirstElections;
+  #reconciled: MetadataState | undefined;
+
+  constructor(options: PartitionRegistryOptions) {
+    this.#options = options;
+    this.#elections = new FirstElections(options.groups, options.timers);
+  }
+
+  get(topic: string, partition: number): PartitionLog | undefined {
+    return this.#byTopic.get(topic)?.[partition];
+  }
+
+  byGroup(groupId: GroupId): PartitionLog | undefined {
+    return this.#byGroup.get(groupId);
+  }
+
+  all(): Iterable<PartitionLog> {
+    return this.#byGroup.values();
+  }
+
+  /** Makes local replicas follow `image`; looks only at what changed since the last call. */
+  reconcile(image: MetadataState): void {
+    const previous = this.#reconciled ?? MetadataState.initial(image.clusterId);
+    this.#reconciled = image;
+    for (const name of image.topics.changedSince(previous.topics)) {
+      this.#reconcileTopic(name, previous.topics.get(name), image.topics.get(name));
+    }
+    if (previous.brokerConfigs !== image.brokerConfigs) this.#configureAll(image);
+    for (const id of image.tombstones.changedSince(previous.tombstones)) {
+      const tombstone = image.tombstones.get(id);
+      if (tombstone !== undefined) this.#bury(tombstone);
+    }
+  }
+
+  close(): void {
+    this.#elections.close();
+  }
+
+  #reconcileTopic(name: string, before: TopicImage | undefined, topic: TopicImage | undefined): void {
+    if (before !== undefined && before.topicId !== topic?.topicId) {
+      for (const partition of this.#byTopic.get(name) ?? []) {
+        if (partition !== undefined) this.#byGroup.delete(partition.groupId);
+      }
+      this.#byTopic.delete(name);
+      before = undefined;
+    }
+    if (topic === undefined) return;
+    for (const placement of topic.partitions) {
+      const old = before?.partitions[placement.partition];
+      if (old !== placement) this.#reconcilePartition(topic, placement);
+    }
+    if (before !== undefined && before.configs !== topic.configs) this.#configure(topic);
+  }
+
+  #reconcilePartition(topic: TopicImage, placement: PartitionPlacement): void {
+    if (this.#byGroup.has(placement.groupId)) return;
+    const group = this.#options.groups.get(placement.groupId) ?? this.#create(topic, placement);
+    if (group === undefined) return;
+    // A replica that is on its way out is served too: until the final configuration it may even lead.
+    const partition = this.#options.openPartition(group, topic, placement.partition);
+    let partitions = this.#byTopic.get(topic.name);
+    if (partitions === undefined) {
+      partitions = [];
+      this.#byTopic.set(topic.name, partitions);
+    }
+    partitions[placement.partition] = partition;
+    this.#byGroup.set(placement.groupId, partition);
+    this.#options.configure?.(partition, topic);
+  }
+
+  /** Creates the replica that `placement` has on this store; undefined if it has none. */
+  #create(topic: TopicImage, placement: PartitionPlacement): RaftGroup | undefined {
+    const { brokerId, storeId, groups } = this.#options;
+    const own = placement.replicas.find((replica) => replica.brokerId === brokerId && replica.storeId === storeId);
+    if (own === undefined) return undefined;
+    const group = groups.create({
+      groupId: placement.groupId,
+      replicaId: own.replicaId,
+      membership: initialMembership(placement, own),
+      descriptor: encodeReplicaDescriptor({
+        kind: 'partition',
+        topic: topic.name,
+        topicId: topic.topicId,
+        partition: placement.partition,
+        isInternal: topic.isInternal,
+      }),
+    });
+    if (placement.version === 0 && placement.replicas[0] === own) this.#elections.begin(placement.groupId);
+    return group;
+  }
+
+  #configureAll(image: MetadataState): void {
+    for (const name of this.#byTopic.keys()) {
+      const topic = image.topics.get(name);
+      if (topic !== undefined) this.#configure(topic);
+    }
+  }
+
+  #configure(topic: TopicImage): void {
+    for (const partition of this.#byTopic.get(topic.name) ?? []) {
+      if (partition !== undefined) this.#options.configure?.(partition, topic);
+    }
+  }
+
+  #bury(tombstone: Tombstone): void {
+    const { brokerId, storeId, groups, onRemoved, fail } = this.#options;
+    const { groupId, replicaId } = tombstone;
+    if (tombstone.brokerId !== brokerId || tombstone.storeId !== storeId || this.#removing.has(replicaId)) return;
+    this.#forget(groupId);
+    if (groups.get(groupId)?.replicaId !== replicaId) {
+      // Never created here, or deleted before a crash: the image will not place this id again.
+      onRemoved([replicaId]);
+      return;
+    }
+    this.#removing.add(replicaId);
+    groups.remove(groupId, replicaId).then(() => {
+      this.#removing.delete(replicaId);
+      onRemoved([replicaId]);
+    }, fail);
+  }
+
+  /** A replica that left its group while the topic lives on. */
+  #forget(groupId: GroupId): void {
+    const partition = this.#byGroup.get(groupId);
+    if (partition === undefined) return;
+    this.#byGroup.delete(groupId);
+    const partitions = this.#byTopic.get(partition.topic);
+    if (partitions?.[partition.partition] === partition) partitions[partition.partition] = undefined;
+  }
+}
+
+/**
+ * Who a new replica believes to vote before its log says so. The first replicas of a group must all start from the same voters. One that joins later starts as a learner that never campaigns: the
+ * group's own log tells it the rest (DECISIONS C3).
+ */
+function initialMembership(placement: PartitionPlacement, own: ReplicaPlacement): Membership {
+  if (placement.version === 0) {
+    return { voters: placement.replicas.map(member), votersOutgoing: [], learners: [] };
+  }
+  const others = [...placement.replicas, ...placement.removing].filter((replica) => replica !== own);
+  return { voters: others.map(member), votersOutgoing: [], learners: [member(own)] };
+}
+
+function member({ replicaId, brokerId, storeId }: ReplicaPlacement): Member {
+  return { replicaId, brokerId, storeId };
+}
