@@ -424,6 +424,13 @@ export class ClassicGroup {
     };
   }
 
+  /** What each member says about itself under the chosen protocol, or its first one. */
+  memberMetadata(): Uint8Array[] {
+    return [...this.#members.values()].map((member) =>
+      member.metadataFor(this.#protocolName ?? member.protocols[0]?.name),
+    );
+  }
+
   /** Ends the group on this broker: everything parked is answered with `errorCode`, timers stop. */
   close(errorCode: ErrorCode): void {
     this.#state = 'Dead';

@@ -4,7 +4,9 @@
  * Promises: nothing is answered before this broker is a leader whose own-term entry is applied (DECISIONS L6); what becomes durable is answered after apply; when leadership goes, all that is
  * parked is answered with NOT_COORDINATOR and the running groups are dropped.
  */
+import { consumerProtocolSubscription, decodeVersioned } from '../../kafka-protocol/coordinator-records.ts';
 import { ErrorCode } from '../../kafka-protocol/error-codes.ts';
+import { ProtocolError } from '../../kafka-protocol/protocol-error.ts';
 import type { ProposalOutcome } from '../../raft/raft-group.ts';
 import { assert } from '../../std/assert.ts';
 import type { Environment } from '../../std/environment.ts';
@@ -194,6 +196,15 @@ export class GroupShard {
     });
   }
 
+  /** Everything committed here, whatever became of the topics. */
+  *committedOffsets(): Generator<{ groupId: string; topic: string; partition: number; value: CommittedOffset }> {
+    for (const { groupId } of this.#state.groups()) {
+      for (const [topic, partitions] of this.#state.offsets(groupId)) {
+        for (const [partition, value] of partitions) yield { groupId, topic, partition, value };
+      }
+    }
+  }
+
   /** Groups that exist: running, or durable. */
   list(): GroupDescription[] {
     const groups = [...this.#groups.values()].filter((group) => !group.isIdle).map((group) => group.describe());
@@ -214,6 +225,18 @@ export class GroupShard {
       if (errorCode === ErrorCode.NONE && group?.isIdle) this.#groups.delete(groupId);
       done(errorCode);
     });
+  }
+
+  /** Topics that the group's members subscribe to; `unknown` if a member's metadata cannot be read: then any may be. */
+  subscribedTopics(groupId: string): ReadonlySet<string> | 'unknown' {
+    const group = this.#groups.get(groupId);
+    const topics = new Set<string>();
+    for (const metadata of group?.memberMetadata() ?? []) {
+      const subscribed = group!.protocolType === 'consumer' ? readSubscription(metadata) : undefined;
+      if (subscribed === undefined) return 'unknown';
+      for (const topic of subscribed) topics.add(topic);
+    }
+    return topics;
   }
 
   deleteOffsets(
@@ -309,6 +332,16 @@ export class GroupShard {
 
   #nowMs(): number {
     return Math.round(this.#options.clusterTimeMs() ?? this.#options.environment.clock.wallMs());
+  }
+}
+
+/** Undefined if the bytes are no consumer's subscription: what a member sends here is its own business. */
+function readSubscription(metadata: Uint8Array): readonly string[] | undefined {
+  try {
+    return decodeVersioned(consumerProtocolSubscription, metadata).topics;
+  } catch (error) {
+    if (error instanceof ProtocolError) return undefined;
+    throw error;
   }
 }
 

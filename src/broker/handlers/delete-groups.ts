@@ -1,5 +1,5 @@
 /** DeleteGroups (42): removes groups without members, with their offsets; answered when that is durable. */
-import { ErrorCode } from '../../kafka-protocol/error-codes.ts';
+import type { ErrorCode } from '../../kafka-protocol/error-codes.ts';
 import { deleteGroupsApi } from '../../kafka-protocol/messages/delete-groups.ts';
 import type { GroupCoordinator } from '../groups/group-coordinator.ts';
 import { type AnyHandler, defineHandler } from '../network/dispatch.ts';
@@ -14,7 +14,7 @@ export function deleteGroupsHandler(coordinator: GroupCoordinator): AnyHandler {
   return defineHandler({
     api: deleteGroupsApi,
     async handle({ groupsNames }) {
-      return { results: await Promise.all(groupsNames.map(deleteGroup)) };
+      return { throttleTimeMs: 0, results: await Promise.all(groupsNames.map(deleteGroup)) };
     },
   });
 }
