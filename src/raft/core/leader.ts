@@ -8,7 +8,7 @@
 import { assert } from '../../std/assert.ts';
 import { type LogIndex, logIndex, type ReplicaId } from '../../std/brands.ts';
 import { ENTRY_KIND } from '../../wal/replica-storage.ts';
-import { allMembers, allVoters, isJoint, isVoter, leaveJoint } from './membership.ts';
+import { allMembers, allVoters, isJoint, isMember, isVoter, leaveJoint } from './membership.ts';
 import { Progress } from './progress.ts';
 import { quorumValue, valueReachedBy } from './quorum.ts';
 import { confirmReads } from './read-index.ts';
@@ -35,23 +35,19 @@ export function becomeLeader(replica: Replica): void {
   replica.appendOwn(ENTRY_KIND.noop, []);
 }
 
-/** Keeps one progress for everybody else in the membership. */
+/**
+ * Keeps one progress for everybody else in the membership. Who is being removed stays until that is committed, so that it learns of it and does not campaign for ever after.
+ */
 function trackMembers(replica: Replica, role: LeaderState): void {
-  const membership = replica.membership;
-  const members = allMembers(membership);
-  for (const { replicaId } of members) {
-    if (replicaId === replica.id) continue;
-    const voter = isVoter(membership, replicaId);
-    const progress = role.progress.get(replicaId);
-    if (progress !== undefined) progress.voter = voter;
-    else
-      role.progress.set(
-        replicaId,
-        new Progress(replicaId, voter, replica.log.lastIndex, replica.nowMs, replica.limits),
-      );
+  const possible = replica.configurations.possible;
+  for (const { membership } of possible) {
+    for (const { replicaId } of allMembers(membership)) {
+      if (replicaId === replica.id || role.progress.has(replicaId)) continue;
+      role.progress.set(replicaId, new Progress(replicaId, replica.log.lastIndex, replica.nowMs, replica.limits));
+    }
   }
   for (const replicaId of role.progress.keys())
-    if (!members.some((member) => member.replicaId === replicaId)) role.progress.delete(replicaId);
+    if (!possible.some(({ membership }) => isMember(membership, replicaId))) role.progress.delete(replicaId);
 }
 
 /** Appends a configuration, which acts at once. */
@@ -78,20 +74,32 @@ export function flushedBy(replica: Replica, role: LeaderState, count: number): L
 export function advanceCommit(replica: Replica, role: LeaderState): void {
   const index = logIndex(quorumValue(replica.membership, (id) => matchIndexOf(replica, role, id)));
   if (index <= replica.commitIndex || replica.log.termAt(index) !== replica.currentTerm) return;
+  const before = replica.commitIndex;
   replica.commitTo(index);
   confirmReads(replica, role);
   const { index: configurationIndex, membership } = replica.configurations.current;
   if (configurationIndex > replica.commitIndex) return;
-  if (isJoint(membership)) appendConfiguration(replica, role, leaveJoint(membership));
-  else if (!isVoter(membership, replica.id)) leaveOffice(replica, role);
+  if (isJoint(membership)) {
+    appendConfiguration(replica, role, leaveJoint(membership));
+    return;
+  }
+  // The removed are told before they are forgotten.
+  if (configurationIndex > before) {
+    replicate(replica, role);
+    trackMembers(replica, role);
+  }
+  if (!isVoter(membership, replica.id)) leaveOffice(replica, role);
 }
 
 /** The committed configuration has another leader in mind (thesis, section 4.2.2): the most caught-up voter is asked to start at once. */
 function leaveOffice(replica: Replica, role: LeaderState): void {
-  replicate(replica, role);
   let successor: Progress | undefined;
   for (const progress of role.progress.values())
-    if (progress.voter && (successor === undefined || progress.matchIndex > successor.matchIndex)) successor = progress;
+    if (
+      isVoter(replica.membership, progress.replicaId) &&
+      (successor === undefined || progress.matchIndex > successor.matchIndex)
+    )
+      successor = progress;
   if (successor !== undefined) sendTimeoutNow(replica, successor.replicaId);
   replica.becomeFollower(replica.currentTerm, 0);
 }

@@ -87,6 +87,14 @@ export class ConfigurationHistory {
     return this.#configurations[this.#configurations.length - 1]!;
   }
 
+  /**
+   * The last committed one and everything behind it: those that may turn out to be in force. Whoever votes in one of them is still needed: if the only replica with the longest log
+   * would not campaign because an uncommitted entry removes it, nobody could be elected (Raft thesis, section 4.2.2).
+   */
+  get possible(): readonly Configuration[] {
+    return this.#configurations;
+  }
+
   append(configuration: Configuration): void {
     assert(configuration.index > this.current.index, 'A configuration must follow the one before');
     this.#configurations.push(configuration);

@@ -18,8 +18,6 @@ import type { ReplicationLimits } from './types.ts';
 export class Progress {
   readonly replicaId: ReplicaId;
   readonly #limits: ReplicationLimits;
-  /** Set by the leader when the membership changes. */
-  voter: boolean;
   #state: 'probe' | 'replicate' | 'snapshot' = 'probe';
   #matchIndex: LogIndex = logIndex(0);
   #nextIndex: LogIndex;
@@ -42,9 +40,8 @@ export class Progress {
   #markMs: number;
   #caughtUpMs = Number.NEGATIVE_INFINITY;
 
-  constructor(replicaId: ReplicaId, voter: boolean, lastIndex: LogIndex, nowMs: number, limits: ReplicationLimits) {
+  constructor(replicaId: ReplicaId, lastIndex: LogIndex, nowMs: number, limits: ReplicationLimits) {
     this.replicaId = replicaId;
-    this.voter = voter;
     this.#nextIndex = logIndex(lastIndex + 1);
     this.#markIndex = lastIndex;
     this.#markMs = nowMs;

@@ -150,7 +150,7 @@ export class RaftCore {
     const lastIndex = replica.log.lastIndex;
     return [...replica.role.progress.values()].map((progress) => ({
       replicaId: progress.replicaId,
-      voter: progress.voter,
+      voter: isVoter(replica.membership, progress.replicaId),
       state: progress.state,
       matchIndex: progress.matchIndex,
       nextIndex: progress.nextIndex,

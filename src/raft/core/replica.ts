@@ -91,9 +91,11 @@ export class Replica {
     return this.role.kind === 'follower' ? this.role.leaderId : 0;
   }
 
-  /** May start an election: a barred replica may have forgotten entries that it acknowledged, a learner or removed one has no say. */
+  /** May start an election: not if barred (it may have forgotten entries that it acknowledged), as learner, or once its removal is committed. */
   get isPromotable(): boolean {
-    return !this.barred && isVoter(this.membership, this.id);
+    if (this.barred) return false;
+    for (const { membership } of this.configurations.possible) if (isVoter(membership, this.id)) return true;
+    return false;
   }
 
   /** Leader whose own-term entry is committed: everything committed before its time is known as such to it. */
