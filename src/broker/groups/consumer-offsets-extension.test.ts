@@ -8,7 +8,7 @@ import {
   versionOf,
 } from '../../kafka-protocol/coordinator-records.ts';
 import { ErrorCode } from '../../kafka-protocol/error-codes.ts';
-import { RecordBatch } from '../../kafka-protocol/record-batch.ts';
+import { iterateBatches } from '../../kafka-protocol/record-batch.ts';
 import { readRecords } from '../../kafka-protocol/records.ts';
 import { logIndex, term } from '../../std/brands.ts';
 import { ConsumerOffsetsExtension } from './consumer-offsets-extension.ts';
@@ -30,7 +30,7 @@ const COMMIT: GroupCommand = {
 
 function recordsOf(extension: ConsumerOffsetsExtension, command: GroupCommand) {
   const { batches = [] } = extension.apply(encodeGroupCommand(command), CONTEXT);
-  return batches.flatMap((batch) => readRecords(new RecordBatch(batch)));
+  return batches.flatMap((batch) => [...iterateBatches(batch)].flatMap((parsed) => readRecords(parsed)));
 }
 
 describe('ConsumerOffsetsExtension', () => {
