@@ -15,7 +15,7 @@ export interface StoreStart {
 export interface PeerSessions {
   /** The latest start ever accepted of a store (hex). */
   highest(storeId: string): StoreStart | undefined;
-  /** Resolves once `start` is remembered durably. Rejects when the disk fails: then the broker must stop. */
+  /** Resolves once `start`, or a later one, is remembered durably; at once if it is already. Rejects when the disk fails: then the broker must stop. */
   record(storeId: string, start: StoreStart): Promise<void>;
 }
 

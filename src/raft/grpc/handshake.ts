@@ -115,7 +115,7 @@ export async function examineHandshake(
   const refusal = refuseShape(handshake, expected) ?? refuseIdentity(policy, handshake, peer, expected?.brokerId);
   if (refusal !== undefined) return refusal;
   const stale = refuseStale(policy, peer);
-  if (stale !== undefined || policy.sessions.highest(peer.storeId)?.session === peer.session) return stale;
+  if (stale !== undefined) return stale;
   await policy.sessions.record(peer.storeId, { session: peer.session, incarnation: peer.incarnation });
   // Another start of the store may have been noted meanwhile.
   return refuseStale(policy, peer);

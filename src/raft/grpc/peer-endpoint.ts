@@ -5,7 +5,15 @@
 
 import type { ServerHttp2Session } from 'node:http2';
 import type { Duplex } from 'node:stream';
-import { type ChannelOptions, Client, Server, type ServerDuplexStream, status } from '@grpc/grpc-js';
+import {
+  type ChannelOptions,
+  Client,
+  logVerbosity,
+  Server,
+  type ServerDuplexStream,
+  setLogVerbosity,
+  status,
+} from '@grpc/grpc-js';
 import { assert } from '../../std/assert.ts';
 import type { Timers } from '../../std/environment.ts';
 import { ChannelStream } from './channel-stream.ts';
@@ -68,6 +76,8 @@ export class PeerEndpoint {
   constructor(security: PeerSecurity, timers: Timers) {
     this.#security = security;
     this.#timers = timers;
+    // It would print to the terminal; whatever it knows reaches us as errors too.
+    setLogVerbosity(logVerbosity.NONE);
     this.#server.addService(PEER_SERVICE, {
       hello: (
         call: { request: HelloRequest },
@@ -97,7 +107,11 @@ export class PeerEndpoint {
     return new Promise((resolve, reject) => {
       this.#server.bindAsync(authority(address), serverCredentials(this.#security), (error, port) => {
         if (error === null) resolve(port);
-        else reject(new Error(`Cannot listen on ${authority(address)} for peers: ${error.message}`, { cause: error }));
+        else {
+          // grpc-js lists what each resolved address said in brackets.
+          const reason = /errors: \[(.*)\]$/.exec(error.message)?.[1] ?? error.message;
+          reject(new Error(`Cannot listen on ${authority(address)} for peers: ${reason}`, { cause: error }));
+        }
       });
     });
   }
