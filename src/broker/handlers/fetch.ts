@@ -84,6 +84,7 @@ async function fetch(
       continue;
     }
     bytesLeft -= result.sizeBytes;
+    services.records.recordBytesOut += result.sizeBytes;
     if (result.sizeBytes > 0) isEmpty = false;
     answers[position] = {
       partitionIndex: target.partition,

@@ -10,11 +10,12 @@
  */
 import { ErrorCode } from '../../kafka-protocol/error-codes.ts';
 import { type ProduceRequest, type ProduceResponse, produceApi } from '../../kafka-protocol/messages/produce.ts';
+import { RecordBatch } from '../../kafka-protocol/record-batch.ts';
 import { assert } from '../../std/assert.ts';
 import type { TopicImage } from '../cluster/metadata-image.ts';
 import { type AnyHandler, defineHandler, type RequestContext } from '../network/dispatch.ts';
 import type { ProduceOptions, ProduceResult } from '../partition/partition-log.ts';
-import type { HandlerServices } from './handler-services.ts';
+import type { HandlerServices, RecordCounters } from './handler-services.ts';
 import { endpointsOf, leaderHint, localPartition } from './partition-access.ts';
 
 type TopicResponse = ProduceResponse['responses'][number];
@@ -68,6 +69,7 @@ function produce(
       const done = (result: ProduceResult): void => {
         assert(partitionResponses[position] === undefined, 'A partition answered a Produce twice');
         if (result.errorCode !== ErrorCode.NONE) failure = result;
+        else count(services.records, records!);
         partitionResponses[position] = toResponse(services, topic, index, result, context.apiVersion, hinted);
         answered();
       };
@@ -81,6 +83,11 @@ function produce(
     }
   }
   answered();
+}
+
+function count(counters: RecordCounters, records: Uint8Array): void {
+  counters.recordsIn += RecordBatch.at(records)?.recordCount ?? 0;
+  counters.recordBytesIn += records.length;
 }
 
 function isAcks(acks: number): acks is -1 | 0 | 1 {

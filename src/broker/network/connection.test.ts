@@ -53,8 +53,12 @@ const LIMITS: ConnectionLimits = {
 
 /** A handler of Produce whose answers the test gives, and one of InitProducerId that answers at once or later. */
 function setUp(limits: Partial<ConnectionLimits> = {}, requestMemoryBytes = 100_000) {
-  const handed: { correlationMark: string | null; context: RequestContext; answer: (r?: ProduceResponse) => void }[] =
-    [];
+  const handed: {
+    correlationMark: string | null;
+    context: RequestContext;
+    answer: (response?: ProduceResponse) => void;
+    fail: (error: Error) => void;
+  }[] = [];
   const inits: { answer: () => void }[] = [];
   const table = new HandlerTable([
     defineHandler({
