@@ -237,7 +237,7 @@ function structCodec(fields: Fields, context: Context): Codec {
     else tagged.push(slot);
   }
   tagged.sort((left, right) => left.tag - right.tag);
-  const template = defaultsOf(fields);
+  const template: Values = { ...defaultsOf(fields) };
 
   return {
     bytesMin: plain.reduce((sum, slot) => sum + slot.codec.bytesMin, flexible ? 1 : 0),

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { crc32c } from '../std/crc32c.ts';
 import type { Api } from './api.ts';
 import { ALL_APIS } from './api-keys.ts';
 import { ByteReader } from './byte-reader.ts';
@@ -15,6 +16,7 @@ import {
   offsetCommitValue,
 } from './coordinator-records.ts';
 import { decodeRequestPrefix, decodeResponse, encodeRequest, encodeResponse } from './headers.ts';
+import { inspectBatch } from './inspect-batch.ts';
 import { ProtocolError } from './protocol-error.ts';
 import { RecordBatch } from './record-batch.ts';
 import { encodeRecordBatch, readRecords } from './records.ts';
@@ -297,6 +299,29 @@ describe('record batches', () => {
 
   it('can be looked into with every codec on this machine', () => {
     for (let codec = 0; codec <= 4; codec++) expect(canDecompress(codec)).toBe(true);
+  });
+
+  it('that are damaged behind their checksum give records or a ProtocolError', () => {
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...batches.filter(({ name }) => !name.endsWith('large'))),
+        fc.array(fc.record({ at: fc.nat(), byte: fc.integer({ min: 0, max: 255 }) }), { minLength: 1, maxLength: 4 }),
+        ({ hex }, changes) => {
+          const bytes = bytesOf(hex);
+          for (const { at, byte } of changes) bytes[21 + (at % (bytes.length - 21))] = byte;
+          const batch = RecordBatch.at(bytes)!;
+          try {
+            expect(readRecords(batch, 100_000).length).toBeLessThanOrEqual(100_000 / 7);
+          } catch (error) {
+            if (!(error instanceof ProtocolError)) throw error;
+          }
+          bytes.writeUInt32BE(crc32c(bytes.subarray(21)), 17);
+          const limits = { produceVersion: 7, batchBytesMax: 1e6, decompressedBytesMax: 100_000, logAppendTime: false };
+          expect(['accepted', 'refused']).toContain(inspectBatch(bytes, limits).kind);
+        },
+      ),
+      { numRuns: 2000 },
+    );
   });
 
   for (const { name, header, records, hex } of batches) {

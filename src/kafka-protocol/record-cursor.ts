@@ -80,14 +80,17 @@ export class RecordCursor {
     this.#valueStart = this.#position;
     this.#skip(this.#valueLength);
     this.#headersStart = this.#position;
-    this.#skipHeaders();
+    // Most records have none: a zero at the very end.
+    if (this.#position !== end - 1 || this.#bytes[this.#position] !== 0) this.#skipHeaders();
+    else this.#position = end;
     if (this.#position !== end) throw new ProtocolError(`${end - this.#position} bytes too many in a record`);
     return true;
   }
 
   /** Headers of the current record; allocates, unlike everything else here. */
   headers(): RecordHeader[] {
-    const { bytes, position } = { bytes: this.#bytes, position: this.#position };
+    const bytes = this.#bytes;
+    const position = this.#position;
     this.#position = this.#headersStart;
     const headers: RecordHeader[] = [];
     for (let left = this.#varint(); left > 0; left--) {
@@ -125,16 +128,22 @@ export class RecordCursor {
   }
 
   #byte(): number {
-    if (this.#position >= this.#end) throw new ProtocolError('Record ends early');
-    return this.#bytes[this.#position++]!;
+    const at = this.#position;
+    if (at >= this.#end) throw new ProtocolError('Record ends early');
+    this.#position = at + 1;
+    return this.#bytes[at]!;
   }
 
   #varint(): number {
-    let byte = this.#byte();
-    if (byte < 0x80) return (byte >>> 1) ^ -(byte & 1);
-    let value = byte & 0x7f;
+    const byte = this.#byte();
+    return byte < 0x80 ? (byte >>> 1) ^ -(byte & 1) : this.#longerVarint(byte & 0x7f);
+  }
+
+  /** Apart, so that the common case is small enough to be inlined. */
+  #longerVarint(low: number): number {
+    let value = low;
     for (let shift = 7; shift < 35; shift += 7) {
-      byte = this.#byte();
+      const byte = this.#byte();
       if (shift === 28 && byte > 0x0f) break;
       value |= (byte & 0x7f) << shift;
       if (byte < 0x80) return (value >>> 1) ^ -(value & 1);
@@ -143,12 +152,15 @@ export class RecordCursor {
   }
 
   #varlong(): number {
-    let byte = this.#byte();
-    if (byte < 0x80) return (byte >>> 1) ^ -(byte & 1);
-    let value = byte & 0x7f;
+    const byte = this.#byte();
+    return byte < 0x80 ? (byte >>> 1) ^ -(byte & 1) : this.#longerVarlong(byte & 0x7f);
+  }
+
+  #longerVarlong(low: number): number {
+    let value = low;
     let factor = 0x80;
     for (let length = 2; length <= 10; length++) {
-      byte = this.#byte();
+      const byte = this.#byte();
       value += (byte & 0x7f) * factor;
       factor *= 0x80;
       if (byte >= 0x80) continue;
