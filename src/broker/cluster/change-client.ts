@@ -103,19 +103,27 @@ export class ChangeClient {
   }
 
   async #ask(leader: BrokerId, request: ChangeRequest): Promise<ChangeReply> {
-    const { brokerId, executor, groups } = this.#options;
+    const { brokerId, executor, groups, waiters } = this.#options;
     if (leader === brokerId) return executor.execute(request);
-    let payload: Uint8Array;
-    try {
-      payload = await groups.request(leader, SERVICE.change, encodeMessage(request), request.timeoutMs);
-    } catch (error) {
-      // The link broke or the time was up: the change may be on its way.
-      return {
-        kind: 'unknown',
-        reason: `The leader of the metadata group, ${leader}, did not answer: ${String(error)}`,
-      };
-    }
-    return decodeMessage<ChangeReply>(payload);
+    let answer: ChangeReply | undefined;
+    groups.request(leader, SERVICE.change, encodeMessage(request), request.timeoutMs).then(
+      (payload) => {
+        answer = decodeMessage<ChangeReply>(payload);
+        waiters.check();
+      },
+      (error: unknown) => {
+        // The link broke or the time was up: the change may be on its way.
+        answer = {
+          kind: 'unknown',
+          reason: `Broker ${leader}, which led the metadata group, did not answer: ${error}`,
+        };
+        waiters.check();
+      },
+    );
+    // Somebody else leads: whatever the one that was asked still does, the new leader knows or will refuse.
+    const isOvertaken = (): boolean => this.leader !== undefined && this.leader !== leader;
+    await waiters.until(() => answer !== undefined || isOvertaken(), request.timeoutMs);
+    return answer ?? { kind: 'unknown', reason: `Broker ${leader}, which led the metadata group, did not answer` };
   }
 
   /** Index up to which this leader had applied when a quorum confirmed it; undefined if it does not lead. */

@@ -276,14 +276,16 @@ export class ClusterController implements Cluster {
       this.#options.groups
         .request(broker, SERVICE.awaitApplied, encodeMessage({ index, topicIds, timeoutMs }), timeoutMs)
         .then(
-          (payload) => decodeMessage<{ isMet: boolean }>(payload).isMet,
+          (payload) => {
+            answer = decodeMessage<{ isMet: boolean }>(payload).isMet;
+            this.#waiters.check();
+          },
           // The link broke, or the time is up: looked at below.
-          () => false,
-        )
-        .then((isMet) => {
-          answer = isMet;
-          this.#waiters.check();
-        });
+          () => {
+            answer = false;
+            this.#waiters.check();
+          },
+        );
       await this.#waiters.until(() => answer !== undefined || !this.#isLive(broker), timeoutMs);
       if (answer === true || !this.#isLive(broker)) return true;
       if (this.#leftMs(endMs) <= 0) return false;
