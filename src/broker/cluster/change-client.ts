@@ -91,39 +91,43 @@ export class ChangeClient {
   async readIndex(timeoutMs: number): Promise<number | undefined> {
     return this.#untilAnswered(timeoutMs, async (leader, leftMs) => {
       if (leader === this.#options.brokerId) return this.#readHere();
-      try {
-        const payload = await this.#options.groups.request(leader, SERVICE.readIndex, encodeMessage({}), leftMs);
-        const { index } = decodeMessage<{ index: number }>(payload);
-        return index < 0 ? undefined : index;
-      } catch {
-        // Nothing was changed, so nothing is lost: the next attempt asks whoever leads then.
-        return undefined;
-      }
+      const answer = await this.#request<{ index: number }>(leader, SERVICE.readIndex, {}, leftMs);
+      // Nothing was changed, so nothing is lost: the next attempt asks whoever leads then.
+      return typeof answer === 'string' || answer.index < 0 ? undefined : answer.index;
     });
   }
 
   async #ask(leader: BrokerId, request: ChangeRequest): Promise<ChangeReply> {
-    const { brokerId, executor, groups, waiters } = this.#options;
+    const { brokerId, executor } = this.#options;
     if (leader === brokerId) return executor.execute(request);
-    let answer: ChangeReply | undefined;
-    groups.request(leader, SERVICE.change, encodeMessage(request), request.timeoutMs).then(
+    const answer = await this.#request<ChangeReply>(leader, SERVICE.change, request, request.timeoutMs);
+    if (typeof answer === 'object') return answer;
+    // The change may be on its way.
+    return { kind: 'unknown', reason: `Broker ${leader}, which led the metadata group, did not answer: ${answer}` };
+  }
+
+  /** The answer, or why there is none. Ends early when somebody else leads: whatever the broker that was asked still does, the new leader knows it or it will never be. */
+  async #request<Message extends object>(
+    leader: BrokerId,
+    service: string,
+    message: object,
+    timeoutMs: number,
+  ): Promise<Message | string> {
+    const { groups, waiters } = this.#options;
+    let answer: Message | string | undefined;
+    groups.request(leader, service, encodeMessage(message), timeoutMs).then(
       (payload) => {
-        answer = decodeMessage<ChangeReply>(payload);
+        answer = decodeMessage<Message>(payload);
         waiters.check();
       },
       (error: unknown) => {
-        // The link broke or the time was up: the change may be on its way.
-        answer = {
-          kind: 'unknown',
-          reason: `Broker ${leader}, which led the metadata group, did not answer: ${error}`,
-        };
+        answer = String(error);
         waiters.check();
       },
     );
-    // Somebody else leads: whatever the one that was asked still does, the new leader knows or will refuse.
     const isOvertaken = (): boolean => this.leader !== undefined && this.leader !== leader;
-    await waiters.until(() => answer !== undefined || isOvertaken(), request.timeoutMs);
-    return answer ?? { kind: 'unknown', reason: `Broker ${leader}, which led the metadata group, did not answer` };
+    await waiters.until(() => answer !== undefined || isOvertaken(), timeoutMs);
+    return answer ?? 'no answer in time';
   }
 
   /** Index up to which this leader had applied when a quorum confirmed it; undefined if it does not lead. */
