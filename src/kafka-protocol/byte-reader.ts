@@ -25,9 +25,13 @@ export class ByteReader {
   end: number;
   readonly #view: DataView;
   readonly #buffer: Buffer;
-  #elementsLeft = ELEMENTS_MAX;
+  readonly #elementsMax: number;
+  #elementsLeft: number;
 
-  constructor(bytes: Uint8Array, position = 0, end = bytes.length) {
+  /** `elementsMax` is only raised for bytes that we wrote ourselves. */
+  constructor(bytes: Uint8Array, position = 0, end = bytes.length, elementsMax = ELEMENTS_MAX) {
+    this.#elementsMax = elementsMax;
+    this.#elementsLeft = elementsMax;
     this.bytes = bytes;
     this.position = position;
     this.end = end;
@@ -47,10 +51,6 @@ export class ByteReader {
     return this.#view.getInt16(this.#take(2));
   }
 
-  uint16(): number {
-    return this.#view.getUint16(this.#take(2));
-  }
-
   int32(): number {
     return this.#view.getInt32(this.#take(4));
   }
@@ -65,10 +65,6 @@ export class ByteReader {
     const value = this.#view.getInt32(at) * 0x1_0000_0000 + this.#view.getUint32(at + 4);
     if (!Number.isSafeInteger(value)) throw new ProtocolError('64-bit integer outside of the supported range');
     return value;
-  }
-
-  float64(): number {
-    return this.#view.getFloat64(this.#take(8));
   }
 
   bool(): boolean {
@@ -143,7 +139,7 @@ export class ByteReader {
   /** Charges `count` objects or strings to the limit of this message. */
   charge(count: number): void {
     this.#elementsLeft -= count;
-    if (this.#elementsLeft < 0) throw new ProtocolError(`More than ${ELEMENTS_MAX} elements in one message`);
+    if (this.#elementsLeft < 0) throw new ProtocolError(`More than ${this.#elementsMax} elements in one message`);
   }
 
   /** Skips a section of tagged fields none of which is known here. */

@@ -39,13 +39,6 @@ export class ByteWriter {
     this.#buffer[at + 1] = value;
   }
 
-  uint16(value: number): void {
-    assert((value & 0xffff) === value, `Value ${value} is not a uint16`);
-    const at = this.#take(2);
-    this.#buffer[at] = value >> 8;
-    this.#buffer[at + 1] = value;
-  }
-
   int32(value: number): void {
     assert((value | 0) === value, `Value ${value} is not an int32`);
     this.#word(this.#take(4), value);
@@ -61,11 +54,6 @@ export class ByteWriter {
     const at = this.#take(8);
     this.#word(at, Math.floor(value / 0x1_0000_0000));
     this.#word(at + 4, value >>> 0);
-  }
-
-  float64(value: number): void {
-    const at = this.#take(8);
-    this.#buffer.writeDoubleBE(value, at);
   }
 
   bool(value: boolean): void {

@@ -25,11 +25,8 @@ export type Bytes = Uint8Array | readonly Uint8Array[];
 interface Scalars {
   int8: number;
   int16: number;
-  uint16: number;
   int32: number;
-  uint32: number;
   int64: number;
-  float64: number;
   bool: boolean;
   string: string;
   uuid: string;
@@ -122,11 +119,8 @@ const EMPTY_ARRAY: readonly unknown[] = Object.freeze([]);
 const SCALAR_DEFAULTS: { readonly [Kind in ScalarKind]: Scalars[Kind] } = {
   int8: 0,
   int16: 0,
-  uint16: 0,
   int32: 0,
-  uint32: 0,
   int64: 0,
-  float64: 0,
   bool: false,
   string: '',
   uuid: ZERO_UUID,
@@ -136,11 +130,8 @@ const SCALAR_DEFAULTS: { readonly [Kind in ScalarKind]: Scalars[Kind] } = {
 
 export const int8 = scalar('int8');
 export const int16 = scalar('int16');
-export const uint16 = scalar('uint16');
 export const int32 = scalar('int32');
-export const uint32 = scalar('uint32');
 export const int64 = scalar('int64');
-export const float64 = scalar('float64');
 export const bool = scalar('bool');
 export const string = scalar('string');
 export const uuid = scalar('uuid');

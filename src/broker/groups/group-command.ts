@@ -167,7 +167,7 @@ export function encodeGroupCommand(command: GroupCommand): Uint8Array {
 
 /** Throws on a version or kind that this broker does not know: it must stop rather than skip a committed command. */
 export function decodeGroupCommand(command: Uint8Array): GroupCommand {
-  const reader = new ByteReader(command, 0);
+  const reader = new ByteReader(command, 0, command.length, Number.POSITIVE_INFINITY);
   const version = reader.int8();
   assert(version === VERSION, `Unknown version ${version} of a group command`);
   const kind = reader.int8();
@@ -198,7 +198,7 @@ export function encodeGroupSnapshot(groups: ReturnType<GroupState['snapshot']>):
 }
 
 export function decodeGroupSnapshot(encoded: Uint8Array): ReturnType<GroupState['snapshot']> {
-  const { formatVersion, groups } = snapshot.decode(encoded, VERSION);
+  const { formatVersion, groups } = snapshot.decodeOwn(encoded, VERSION);
   assert(formatVersion === SNAPSHOT_FORMAT, `Unknown format ${formatVersion} of a group snapshot`);
   return groups.map(({ offsets, ...group }) => ({
     group: ownGroup(group),
