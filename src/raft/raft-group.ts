@@ -36,7 +36,11 @@ export interface RaftGroup {
    * Proposes one command, given in pieces that must never change again. Synchronous up to the WAL's buffer: commands are logged in call order. `done` is called exactly once, never before
    * propose returns. `requiredFlushes` > majority delays `applied` until so many voters flushed it (min.insync.replicas, DECISIONS L7).
    */
-  propose(payload: readonly Uint8Array[], done: (outcome: ProposalOutcome) => void, options?: { requiredFlushes?: number }): void;
+  propose(
+    payload: readonly Uint8Array[],
+    done: (outcome: ProposalOutcome) => void,
+    options?: { requiredFlushes?: number },
+  ): void;
   /** Linearizable read: calls back with true once everything committed before the call is applied here and leadership was confirmed by a quorum afterwards (ReadIndex, DECISIONS L5). */
   readBarrier(done: (confirmed: boolean) => void): void;
   /** Resolves when the transfer took effect or failed. Without target: the most caught-up live voter, preferred brokers first. */

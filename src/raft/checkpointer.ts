@@ -1,0 +1,100 @@
+/**
+ * Makes checkpoints so that WAL segments become free (DECISIONS W5, P2): of groups that pin the oldest segment, of groups that applied much, of all at shutdown. A bounded
+ * number runs at a time; a checkpoint is current when its WAL frame is flushed.
+ */
+import { assert } from '../std/assert.ts';
+import type { DriverContext } from './driver-context.ts';
+import { Fifo } from './fifo.ts';
+import type { GroupReplica } from './group-replica.ts';
+import { encodeCheckpointPayload } from './replica-codec.ts';
+import type { StateCheckpoint } from './state-machine.ts';
+
+export class Checkpointer {
+  readonly #context: DriverContext;
+  readonly #queue = new Fifo<GroupReplica>();
+  #running = 0;
+  #idleWaiters: (() => void)[] = [];
+
+  constructor(context: DriverContext) {
+    this.#context = context;
+  }
+
+  /** Asks for a checkpoint of a replica; one that runs or waits is enough. */
+  request(replica: GroupReplica): void {
+    if (replica.checkpointRequested || replica.checkpointing || replica.removed) return;
+    if (replica.appliedIndex <= replica.checkpointIndex) return;
+    replica.checkpointRequested = true;
+    this.#queue.push(replica);
+    this.#startNext();
+  }
+
+  /** Applied enough since the last one? */
+  considerSize(replica: GroupReplica): void {
+    if (replica.checkpointRequested || replica.checkpointing) return;
+    if (replica.stateMachine.bytesSinceCheckpoint() >= this.#context.config.checkpointBytes) this.request(replica);
+  }
+
+  /** Resolves when no checkpoint of this replica runs; none starts while it is frozen. */
+  async settled(replica: GroupReplica): Promise<void> {
+    while (replica.checkpointing) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
+  }
+
+  /** Resolves when nothing runs or waits. */
+  async idle(): Promise<void> {
+    while (this.#running > 0 || this.#queue.size > 0) {
+      await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
+    }
+  }
+
+  #startNext(): void {
+    while (this.#running < this.#context.config.checkpointsRunningMax) {
+      const replica = this.#queue.shift();
+      if (replica === undefined) return;
+      replica.checkpointRequested = false;
+      if (replica.removed || replica.frozen || replica.core === undefined) continue;
+      this.#start(replica);
+    }
+  }
+
+  #start(replica: GroupReplica): void {
+    replica.checkpointing = true;
+    this.#running++;
+    replica.stateMachine.checkpoint().then(
+      (checkpoint) => this.#context.enqueue(() => this.#made(replica, checkpoint)),
+      (error: unknown) => {
+        if (!replica.removed) return this.#context.fail(error);
+        this.#context.enqueue(() => this.#settled(replica));
+      },
+    );
+  }
+
+  #made(replica: GroupReplica, checkpoint: StateCheckpoint): void {
+    if (!replica.removed && checkpoint.index > replica.checkpointIndex) this.#write(replica, checkpoint);
+    this.#settled(replica);
+  }
+
+  #settled(replica: GroupReplica): void {
+    this.#running--;
+    replica.checkpointing = false;
+    this.#startNext();
+    const waiters = this.#idleWaiters;
+    this.#idleWaiters = [];
+    for (const resolve of waiters) resolve();
+  }
+
+  #write(replica: GroupReplica, checkpoint: StateCheckpoint): void {
+    const { storage, metrics, nowMs } = this.#context;
+    const { index, term } = checkpoint;
+    assert(index <= replica.appliedIndex, 'A checkpoint holds what was applied');
+    assert(storage.termAt(replica.replicaId, index) === term, 'A checkpoint names the term of its last entry');
+    const membership = replica.membershipHistory.at(index);
+    const payload = encodeCheckpointPayload({ membership, state: checkpoint.payload });
+    storage.setCheckpoint(replica.replicaId, { index, term, payload });
+    replica.checkpointIndex = index;
+    replica.checkpointedMs = nowMs;
+    replica.membershipHistory.checkpointed(index);
+    metrics.checkpoints++;
+    const firstIndex = storage.firstIndex(replica.replicaId);
+    this.#context.step(replica, { kind: 'compacted', firstIndex });
+  }
+}
