@@ -4,9 +4,10 @@
  * Offsets are dense: Raft's no-ops and configurations take none. The high watermark equals the applied log end: a record is visible once it is committed, flushed here and
  * applied, and it never goes back.
  */
-import type { GroupId, Offset, Term } from '../../std/brands.ts';
+
 import type { ErrorCode } from '../../kafka-protocol/error-codes.ts';
 import type { RaftGroup } from '../../raft/raft-group.ts';
+import type { GroupId, Offset, Term } from '../../std/brands.ts';
 
 /** Answer for one partition of a Produce request. */
 export interface ProduceResult {

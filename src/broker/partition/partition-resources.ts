@@ -1,0 +1,52 @@
+/** What all partitions of a broker share. Made once by the composition root. */
+import type { Disk } from '../../std/disk.ts';
+import type { Clock, Timers } from '../../std/environment.ts';
+import { ByteCache } from './byte-cache.ts';
+import { FilePool } from './file-pool.ts';
+import type { PartitionDamageError } from './partition-damage-error.ts';
+import { TailCache } from './tail-cache.ts';
+
+export interface PartitionResources {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly tail: TailCache;
+  readonly files: FilePool;
+  readonly indexes: ByteCache;
+  /** Cluster time (DECISIONS P4); undefined while the brokers do not agree on one. */
+  readonly clusterTimeMs: () => number | undefined;
+  /** A write or fsync failed: the broker stops. */
+  readonly onFailure: (error: Error) => void;
+  /** Damage was found while reading; the broker bars the replica of this directory. */
+  readonly onDamage: (error: PartitionDamageError, directory: string) => void;
+}
+
+export interface PartitionResourceOptions {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly clusterTimeMs: () => number | undefined;
+  readonly onFailure: (error: Error) => void;
+  readonly onDamage: (error: PartitionDamageError, directory: string) => void;
+  /** Budget of the hot tail of all partitions. */
+  readonly tailBytesMax?: number;
+  /** Budget of loaded index files of old segments. */
+  readonly indexBytesMax?: number;
+  /** Open segment files. */
+  readonly filesMax?: number;
+}
+
+export function createPartitionResources(options: PartitionResourceOptions): PartitionResources {
+  const { disk, clock, timers, clusterTimeMs, onFailure, onDamage } = options;
+  return {
+    disk,
+    clock,
+    timers,
+    clusterTimeMs,
+    onFailure,
+    onDamage,
+    tail: new TailCache(options.tailBytesMax ?? 64 * 1024 * 1024),
+    files: new FilePool(disk, options.filesMax ?? 512, onFailure),
+    indexes: new ByteCache(options.indexBytesMax ?? 16 * 1024 * 1024),
+  };
+}

@@ -1,0 +1,236 @@
+/**
+ * Reads whole record batches of one segment from its file, and believes none of them before it was checked: length, magic, contiguity, checksum, leader epoch (the bytes that
+ * Kafka's checksum leaves out are covered by the last two). What does not fit is damage, reported and never served (RELIABILITY D4).
+ */
+import { DiskError, type DiskFile } from '../../std/disk.ts';
+import type { EpochTable } from './epoch-table.ts';
+import type { LogSegment } from './log-segment.ts';
+import { PartitionDamageError } from './partition-damage-error.ts';
+import type { PartitionResources } from './partition-resources.ts';
+import {
+  BATCH_HEADER_BYTES,
+  storedBaseOffset,
+  storedBatchFlaw,
+  storedLeaderEpoch,
+  storedNextOffset,
+  storedSizeBytes,
+} from './stored-batch.ts';
+
+const WINDOW_BYTES_MIN = 32 * 1024;
+const WINDOW_BYTES_MAX = 1024 * 1024;
+/** An index entry stands this far before what is looked for, more or less. */
+const SEEK_BYTES = 8 * 1024;
+
+type Shared = Pick<PartitionResources, 'files' | 'indexes'>;
+
+/** A run of whole batches. */
+export interface SegmentRead {
+  readonly bytes: Uint8Array;
+  /** Offset behind the last record of the run. */
+  readonly nextOffset: number;
+}
+
+/**
+ * Batches from the one that contains `offset` (which must be in the written part) on: at most `maxBytes`, but one at least if `atLeastOne`. Empty if the first one is too large; undefined if the
+ * segment was dropped and its file is gone. Nothing beyond `limitBytes` of the file is looked at. Rejects with {@link PartitionDamageError}.
+ */
+export async function readSegment(
+  shared: Shared,
+  segment: LogSegment,
+  epochs: EpochTable,
+  offset: number,
+  maxBytes: number,
+  atLeastOne: boolean,
+  limitBytes = segment.writtenBytes,
+): Promise<SegmentRead | undefined> {
+  const limit = Math.min(limitBytes, segment.writtenBytes);
+  let use: Awaited<ReturnType<Shared['files']['use']>>;
+  try {
+    use = await shared.files.use(segment.logPath);
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+    if (segment.isDropped) return undefined;
+    throw new PartitionDamageError(segment.logPath, 'the file is missing');
+  }
+  try {
+    const reader = new SegmentWindow(segment, use.file, limit, Math.min(maxBytes, WINDOW_BYTES_MAX) + SEEK_BYTES);
+    const start = await seek(shared, segment, reader, offset);
+    return await collect(segment, reader, epochs, start, maxBytes, atLeastOne);
+  } finally {
+    use.release();
+  }
+}
+
+/** Offset from which on a search for a timestamp ≥ `timestampMs` must look: everything before it in the segment is older. */
+export async function offsetBeforeTimestamp(shared: Shared, segment: LogSegment, timestampMs: number): Promise<number> {
+  let found = segment.timeIndex.findBelow(timestampMs);
+  if (found === 'file') {
+    const { fileCount, entryBytes } = segment.timeIndex;
+    const bytes = await loadIndex(shared, segment.timeIndexPath, fileCount * entryBytes);
+    found = bytes === undefined ? undefined : segment.timeIndex.findBelowInFile(bytes, timestampMs);
+  }
+  const offset = segment.baseOffset + (found?.relativeOffset ?? 0);
+  return offset >= segment.baseOffset && offset < segment.nextOffset ? offset : segment.baseOffset;
+}
+
+/** Position of the batch that contains `offset`. */
+async function seek(shared: Shared, segment: LogSegment, reader: SegmentWindow, offset: number): Promise<number> {
+  const { readHint } = segment;
+  if (readHint !== undefined && readHint.offset === offset) return readHint.position;
+  const entry = segment.isIndexDamaged ? undefined : await findIndexEntry(shared, segment, offset);
+  if (entry !== undefined) {
+    const at = entry.position >= 0 && entry.position < reader.limit ? await reader.batchOrFlaw(entry.position) : 'none';
+    if (
+      typeof at === 'string' ||
+      storedNextOffset(reader.bytes, at) - 1 !== segment.baseOffset + entry.relativeOffset
+    ) {
+      // The index is derived and has no checksum: what it says is only believed if a batch with that last offset is there.
+      segment.isIndexDamaged = true;
+    } else return walk(reader, entry.position, storedBaseOffset(reader.bytes, at), offset);
+  }
+  return walk(reader, 0, segment.baseOffset, offset);
+}
+
+async function walk(reader: SegmentWindow, from: number, baseOffset: number, offset: number): Promise<number> {
+  let position = from;
+  let expected = baseOffset;
+  for (;;) {
+    const at = await reader.batch(position, expected);
+    expected = storedNextOffset(reader.bytes, at);
+    if (expected > offset) return position;
+    position += storedSizeBytes(reader.bytes, at);
+  }
+}
+
+async function collect(
+  segment: LogSegment,
+  reader: SegmentWindow,
+  epochs: EpochTable,
+  start: number,
+  maxBytes: number,
+  atLeastOne: boolean,
+): Promise<SegmentRead> {
+  let at = await reader.batch(start, undefined);
+  const firstSize = storedSizeBytes(reader.bytes, at);
+  const firstOffset = storedBaseOffset(reader.bytes, at);
+  if (firstSize > maxBytes && !atLeastOne) return { bytes: new Uint8Array(0), nextOffset: firstOffset };
+  if (at + firstSize > reader.bytes.length) at = await reader.load(start, firstSize);
+  const from = at;
+  const { bytes } = reader;
+  const end = Math.min(bytes.length, from + Math.max(maxBytes, firstSize));
+  let nextOffset = firstOffset;
+  while (at + BATCH_HEADER_BYTES <= end && (at === from || at + storedSizeBytes(bytes, at) <= end)) {
+    const position = start + at - from;
+    const flaw = batchFlaw(bytes, at, nextOffset, epochs);
+    if (flaw !== undefined) throw reader.damage(position, flaw);
+    nextOffset = storedNextOffset(bytes, at);
+    at += storedSizeBytes(bytes, at);
+  }
+  segment.readHint = { offset: nextOffset, position: start + at - from };
+  return { bytes: bytes.subarray(from, at), nextOffset };
+}
+
+function batchFlaw(bytes: Uint8Array, at: number, baseOffset: number, epochs: EpochTable): string | undefined {
+  const flaw = storedBatchFlaw(bytes, at, bytes.length);
+  if (flaw !== undefined) return flaw;
+  if (storedBaseOffset(bytes, at) !== baseOffset) {
+    return `base offset is ${storedBaseOffset(bytes, at)} instead of ${baseOffset}`;
+  }
+  const epoch = epochs.epochAt(baseOffset);
+  // A row that the log start cut off no longer knows the first batch, which may begin below the log start.
+  if (epoch !== -1 && storedLeaderEpoch(bytes, at) !== epoch) {
+    return `leader epoch is ${storedLeaderEpoch(bytes, at)} instead of ${epoch}`;
+  }
+  return undefined;
+}
+
+async function findIndexEntry(shared: Shared, segment: LogSegment, offset: number) {
+  const index = segment.offsetIndex;
+  const relativeOffset = offset - segment.baseOffset;
+  const found = index.find(relativeOffset);
+  if (found !== 'file') return found;
+  const bytes = await loadIndex(shared, segment.offsetIndexPath, index.fileCount * index.entryBytes);
+  if (bytes === undefined) {
+    segment.isIndexDamaged = true;
+    return undefined;
+  }
+  return index.findInFile(bytes, relativeOffset);
+}
+
+/** The first `sizeBytes` (at least) of an index file, from the cache as far as they are there; undefined if the file is missing or short. */
+async function loadIndex(shared: Shared, path: string, sizeBytes: number): Promise<Uint8Array | undefined> {
+  const known = shared.indexes.get(path) ?? new Uint8Array(0);
+  if (known.length >= sizeBytes) return known;
+  let use: Awaited<ReturnType<Shared['files']['use']>>;
+  try {
+    use = await shared.files.use(path);
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+  try {
+    const rest = await use.file.read(known.length, sizeBytes - known.length);
+    if (rest.length < sizeBytes - known.length) return undefined;
+    const bytes = known.length === 0 ? rest : Buffer.concat([known, rest]);
+    shared.indexes.set(path, bytes);
+    return bytes;
+  } finally {
+    use.release();
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof DiskError && error.code === 'ENOENT';
+}
+
+/** A window of file bytes that moves over the segment as headers are asked for. */
+class SegmentWindow {
+  readonly limit: number;
+  bytes: Uint8Array = new Uint8Array(0);
+  #position = 0;
+  readonly #segment: LogSegment;
+  readonly #file: DiskFile;
+  readonly #windowBytes: number;
+
+  constructor(segment: LogSegment, file: DiskFile, limit: number, windowBytes: number) {
+    this.#segment = segment;
+    this.#file = file;
+    this.limit = limit;
+    this.#windowBytes = Math.max(WINDOW_BYTES_MIN, windowBytes);
+  }
+
+  /** Index in {@link bytes} of the batch at file position `position`; its header at least is there. Rejects if it is none, or does not begin at `baseOffset`. */
+  async batch(position: number, baseOffset: number | undefined): Promise<number> {
+    const at = await this.batchOrFlaw(position);
+    if (typeof at === 'string') throw this.damage(position, at);
+    if (baseOffset !== undefined && storedBaseOffset(this.bytes, at) !== baseOffset) {
+      throw this.damage(position, `base offset is ${storedBaseOffset(this.bytes, at)} instead of ${baseOffset}`);
+    }
+    return at;
+  }
+
+  async batchOrFlaw(position: number): Promise<number | string> {
+    if (position + BATCH_HEADER_BYTES > this.limit) return 'the log ends inside of a batch';
+    let at = position - this.#position;
+    if (at < 0 || at + BATCH_HEADER_BYTES > this.bytes.length) at = await this.load(position, BATCH_HEADER_BYTES);
+    const sizeBytes = storedSizeBytes(this.bytes, at);
+    if (this.bytes[at + 16] !== 2) return `magic is ${this.bytes[at + 16]}`;
+    if (sizeBytes < BATCH_HEADER_BYTES || position + sizeBytes > this.limit)
+      return `batch length ${sizeBytes} does not fit`;
+    return at;
+  }
+
+  /** Reads on from `position`, `atLeastBytes` or more; the bytes then begin there. */
+  async load(position: number, atLeastBytes: number): Promise<number> {
+    const wanted = Math.min(this.limit - position, Math.max(atLeastBytes, this.#windowBytes));
+    const bytes = await this.#file.read(position, wanted);
+    if (bytes.length < wanted) throw this.damage(position, `the file ends ${wanted - bytes.length} bytes early`);
+    this.bytes = bytes;
+    this.#position = position;
+    return 0;
+  }
+
+  damage(position: number, flaw: string): PartitionDamageError {
+    return new PartitionDamageError(this.#segment.logPath, `at position ${position}, ${flaw}`);
+  }
+}
