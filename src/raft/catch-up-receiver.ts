@@ -242,6 +242,7 @@ class Receiving {
       replica.appliedTerm = term;
       replica.applyTarget = index;
       replica.checkpointIndex = index;
+      replica.stateMachine.checkpointDurable?.(index);
       replica.membershipHistory.reset(index, membership);
       this.#context.metrics.catchUpsInstalled++;
       this.#context.step(replica, { kind: 'snapshotInstalled', nowMs: this.#context.nowMs, index, term, membership });

@@ -89,7 +89,8 @@ export class Checkpointer {
     assert(storage.termAt(replica.replicaId, index) === term, 'A checkpoint names the term of its last entry');
     const membership = replica.membershipHistory.at(index);
     const payload = encodeCheckpointPayload({ membership, state: checkpoint.payload });
-    storage.setCheckpoint(replica.replicaId, { index, term, payload });
+    const lsn = storage.setCheckpoint(replica.replicaId, { index, term, payload });
+    this.#context.afterFlush(lsn, () => replica.stateMachine.checkpointDurable?.(index));
     replica.checkpointIndex = index;
     replica.checkpointedMs = nowMs;
     replica.membershipHistory.checkpointed(index);

@@ -28,6 +28,8 @@ export interface StateMachine {
   restore(checkpoint: StateCheckpoint | undefined): Promise<void>;
   /** Makes the current state durable. Apply goes on meanwhile; the result describes some index ≥ the applied index at the call. At most one runs at a time. */
   checkpoint(): Promise<StateCheckpoint>;
+  /** The checkpoint of `index` (also an installed catch-up's) is flushed in the WAL: no crash falls back behind it any more, and what it does not name can be removed. */
+  checkpointDurable?(index: LogIndex): void;
   /** Bytes applied since the last checkpoint; the driver checkpoints when the WAL needs room, at shutdown and above a limit. */
   bytesSinceCheckpoint(): number;
   /** Called on every change of role, leader, term or readiness, after the change is visible in {@link RaftGroup}. */
