@@ -246,6 +246,7 @@ class Receiving {
       replica.membershipHistory.reset(index, membership);
       this.#context.metrics.catchUpsInstalled++;
       this.#context.step(replica, { kind: 'snapshotInstalled', nowMs: this.#context.nowMs, index, term, membership });
+      replica.stateMachine.checkpointed?.(checkpoint);
       this.#send({ kind: 'catchUpInstalled', id: this.#id });
       this.#end();
     });

@@ -30,6 +30,8 @@ export interface StateMachine {
   checkpoint(): Promise<StateCheckpoint>;
   /** The checkpoint of `index` (also an installed catch-up's) is flushed in the WAL: no crash falls back behind it any more, and what it does not name can be removed. */
   checkpointDurable?(index: LogIndex): void;
+  /** This checkpoint is current, durably: what only earlier ones name may be deleted, never before. */
+  checkpointed?(checkpoint: StateCheckpoint): void;
   /** Bytes applied since the last checkpoint; the driver checkpoints when the WAL needs room, at shutdown and above a limit. */
   bytesSinceCheckpoint(): number;
   /** Called on every change of role, leader, term or readiness, after the change is visible in {@link RaftGroup}. */
@@ -39,7 +41,10 @@ export interface StateMachine {
   catchUpPosition(): Uint8Array;
   /** Leader side: pins the current state and streams what `position` lacks. */
   openCatchUp(position: Uint8Array): Promise<CatchUpSource>;
-  /** Follower side: takes the stream. No apply and no checkpoint runs between begin and its settling. */
+  /**
+   * Follower side: takes the stream and makes it durable. No apply and no checkpoint runs between {@link catchUpPosition} and its settling. What it makes becomes current by a WAL frame after it
+   * resolved; a restart before that restores the checkpoint from before. If it rejects (the stream failed), the state from before goes on.
+   */
   installCatchUp(source: CatchUpStream): Promise<StateCheckpoint>;
 
   /** Releases files; state stays on disk. */
