@@ -85,12 +85,20 @@ export interface WalStats {
   segmentsReused: number;
   bytesInUse: number;
   bytesLimit: number;
+  /** Entries that no checkpoint covers, with their share of frames. */
+  liveBytes: number;
+  /** Bytes appended again so that a segment could be reused. */
+  movedBytes: number;
+  /** Segments that could not be created for want of space (DECISIONS W10); the log goes on with those it has. */
+  segmentCreationFailures: number;
 }
 
 /** The storage of all replicas of a broker. Everything that rejects or reports failure through `onFailure` is final: the broker stops. */
 export interface ReplicaStorage {
   /** What the last {@link open} recovered. Consumed once by the driver on start. */
   readonly recovered: readonly RecoveredReplica[];
+  /** Set if damage may even have hidden which replicas exist: no replica of this store may vote, each rejoins with a new store id (DECISIONS W6). Stays set until the store is formatted anew. */
+  readonly storeDamage: string | undefined;
 
   /** Registers a replica. `descriptor` is opaque (group id, initial configuration). */
   createReplica(replicaId: ReplicaId, descriptor: Uint8Array): Lsn;
@@ -107,7 +115,10 @@ export interface ReplicaStorage {
    */
   setCheckpoint(replicaId: ReplicaId, checkpoint: Checkpoint, options?: { resetLog?: boolean }): Lsn;
 
-  /** Term of an entry from the checkpoint's index to lastIndex, undefined outside. */
+  /** Forgets the damage of a replica: the driver has repaired from its peers whatever may have been lost. Until then every recovery reports it again. */
+  repaired(replicaId: ReplicaId): Lsn;
+
+  /** Term of an entry from firstIndex to lastIndex, and of the checkpoint's; undefined outside. */
   termAt(replicaId: ReplicaId, index: LogIndex): Term | undefined;
   /** First index that can be read: checkpoint index + 1, or lower while older entries are still in reused-later segments or held. */
   firstIndex(replicaId: ReplicaId): LogIndex;
@@ -116,11 +127,19 @@ export interface ReplicaStorage {
    * Entries from `from` to `to` (inclusive), at least one, cut at `maxBytes` of payload. Answers at once when they are in the cache, which holds for
    * the recent tail; otherwise reads segments. Each is verified against its frame's checksum; a mismatch rejects with a {@link DamageError}.
    */
-  readEntries(replicaId: ReplicaId, from: LogIndex, to: LogIndex, maxBytes: number): readonly Entry[] | Promise<readonly Entry[]>;
+  readEntries(
+    replicaId: ReplicaId,
+    from: LogIndex,
+    to: LogIndex,
+    maxBytes: number,
+  ): readonly Entry[] | Promise<readonly Entry[]>;
 
   /** Keeps entries ≥ `fromIndex` readable until released, whatever the checkpoint (last step of a catch-up, DECISIONS P3). At most one hold per (replica, holder). */
   hold(replicaId: ReplicaId, holder: string, fromIndex: LogIndex): void;
   release(replicaId: ReplicaId, holder: string): void;
+
+  /** The driver has applied what was recovered: its payloads, all in memory until now so that replay needs no reads, are let go except for the recent tail. */
+  endReplay(): void;
 
   /** Highest LSN appended / made durable. */
   readonly appendedLsn: Lsn;

@@ -1,0 +1,173 @@
+/**
+ * Owns the bytes of a frame, the unit of meaning in the WAL:
+ *
+ *     u32 header checksum (of the 36 bytes behind it), u32 body checksum, u32 body length,
+ *     u8 kind, u8 flags, u16 zero, u64 replica id, u64 index, u32 count, u32 zero, body
+ *
+ * Both checksums are seeded with store, segment sequence and position, so a frame holds nowhere else (DECISIONS W2).
+ * The header says whose frame it is and which entries it carries even when the body is damaged (DECISIONS W6).
+ */
+
+import { logIndex, replicaId, term } from '../std/brands.ts';
+import { crc32c } from '../std/crc32c.ts';
+import { readU53, viewOf, writeU53 } from './layout.ts';
+import type { Checkpoint, HardState } from './replica-storage.ts';
+
+export const FRAME_HEADER_BYTES = 40;
+
+export const FRAME_KIND = {
+  createReplica: 1,
+  removeReplica: 2,
+  hardState: 3,
+  /** New entries at the end of a replica's log. */
+  entries: 4,
+  truncate: 5,
+  checkpoint: 6,
+  /** Begins the table of all replicas; `count` rows follow. */
+  tableBegin: 7,
+  tableRow: 8,
+  tableEnd: 9,
+  /** Entries appended again so that the segment they are in can be reused; they change no log. */
+  movedEntries: 10,
+  /** The damage recovery found in a replica was repaired. */
+  repaired: 11,
+} as const;
+export type FrameKind = (typeof FRAME_KIND)[keyof typeof FRAME_KIND];
+
+export const FRAME_KIND_MAX = FRAME_KIND.repaired;
+
+export const CHECKPOINT_FLAG = { resetLog: 1 } as const;
+
+export interface FrameHeader {
+  readonly kind: number;
+  readonly flags: number;
+  readonly replicaId: number;
+  readonly index: number;
+  readonly count: number;
+  readonly bodyLength: number;
+  readonly bodyChecksum: number;
+}
+
+/** Writes the header and both checksums; the body must be in place. `seed` is the segment life's seed, `position` the frame's in the segment. */
+export function sealFrame(
+  bytes: Uint8Array,
+  view: DataView,
+  at: number,
+  header: Omit<FrameHeader, 'bodyChecksum'>,
+  seed: number,
+  position: number,
+): void {
+  const frameSeed = (seed ^ position) >>> 0;
+  const bodyStart = at + FRAME_HEADER_BYTES;
+  view.setUint32(at + 4, crc32c(bytes.subarray(bodyStart, bodyStart + header.bodyLength), frameSeed), true);
+  view.setUint32(at + 8, header.bodyLength, true);
+  view.setUint32(at + 12, header.kind | (header.flags << 8), true);
+  writeU53(view, at + 16, header.replicaId);
+  writeU53(view, at + 24, header.index);
+  view.setUint32(at + 32, header.count, true);
+  view.setUint32(at + 36, 0, true);
+  view.setUint32(at, crc32c(bytes.subarray(at + 4, bodyStart), frameSeed), true);
+}
+
+/** Reads the header at `at`; undefined if it does not hold or its body would pass `end`. */
+export function decodeFrameHeader(
+  bytes: Uint8Array,
+  view: DataView,
+  at: number,
+  end: number,
+  seed: number,
+  position: number,
+): FrameHeader | undefined {
+  if (at + FRAME_HEADER_BYTES > end) return undefined;
+  const frameSeed = (seed ^ position) >>> 0;
+  if (crc32c(bytes.subarray(at + 4, at + FRAME_HEADER_BYTES), frameSeed) !== view.getUint32(at, true)) return undefined;
+  const bodyLength = view.getUint32(at + 8, true);
+  if (at + FRAME_HEADER_BYTES + bodyLength > end) return undefined;
+  return readHeader(view, at, bodyLength);
+}
+
+/** Reads the header at `at` of a flush whose checksum held: no need to check it again. */
+export function readTrustedHeader(view: DataView, at: number): FrameHeader {
+  return readHeader(view, at, view.getUint32(at + 8, true));
+}
+
+function readHeader(view: DataView, at: number, bodyLength: number): FrameHeader {
+  return {
+    kind: view.getUint8(at + 12),
+    flags: view.getUint8(at + 13),
+    replicaId: readU53(view, at + 16),
+    index: readU53(view, at + 24),
+    count: view.getUint32(at + 32, true),
+    bodyLength,
+    bodyChecksum: view.getUint32(at + 4, true),
+  };
+}
+
+export function frameBodyHolds(body: Uint8Array, header: FrameHeader, seed: number, position: number): boolean {
+  return crc32c(body, (seed ^ position) >>> 0) === header.bodyChecksum;
+}
+
+// Entries: u64 commit hint, then per entry 24 bytes (u64 term, u32 payload length, u32 checksum, u8 kind, 7 zeros), then the payloads.
+
+export const ENTRIES_PREFIX_BYTES = 8;
+export const ENTRY_HEADER_BYTES = 24;
+
+/** One entry of an entries frame, its payload as a position inside the body. */
+export interface StoredEntry {
+  readonly term: number;
+  readonly kind: number;
+  readonly checksum: number;
+  readonly payloadAt: number;
+  readonly payloadLength: number;
+}
+
+export function entriesBodyBytes(count: number, payloadBytes: number): number {
+  return ENTRIES_PREFIX_BYTES + count * ENTRY_HEADER_BYTES + payloadBytes;
+}
+
+export function readCommitHint(view: DataView, bodyAt: number): number {
+  return readU53(view, bodyAt);
+}
+
+/** The entries of a body at `bodyAt`; payload positions count from the same origin as `bodyAt`. Undefined if the lengths disagree. */
+export function readStoredEntries(
+  view: DataView,
+  bodyAt: number,
+  bodyLength: number,
+  count: number,
+): StoredEntry[] | undefined {
+  const entries: StoredEntry[] = [];
+  let payloadAt = bodyAt + entriesBodyBytes(count, 0);
+  const end = bodyAt + bodyLength;
+  if (payloadAt > end) return undefined;
+  for (let i = 0; i < count; i++) {
+    const at = bodyAt + ENTRIES_PREFIX_BYTES + i * ENTRY_HEADER_BYTES;
+    const payloadLength = view.getUint32(at + 8, true);
+    entries.push({
+      term: readU53(view, at),
+      kind: view.getUint8(at + 16),
+      checksum: view.getUint32(at + 12, true),
+      payloadAt,
+      payloadLength,
+    });
+    payloadAt += payloadLength;
+  }
+  return payloadAt === end ? entries : undefined;
+}
+
+export const HARD_STATE_BYTES = 16;
+
+export function writeHardState(view: DataView, at: number, hardState: HardState): void {
+  writeU53(view, at, hardState.currentTerm);
+  writeU53(view, at + 8, hardState.votedFor);
+}
+
+export function readHardState(view: DataView, at: number): HardState {
+  const votedFor = readU53(view, at + 8);
+  return { currentTerm: term(readU53(view, at)), votedFor: votedFor === 0 ? 0 : replicaId(votedFor) };
+}
+
+/** The body of a checkpoint frame: u64 term, payload; the index is in the frame header. */
+export function decodeCheckpoint(body: Uint8Array, index: number): Checkpoint {
+  return { index: logIndex(index), term: term(readU53(viewOf(body), 0)), payload: body.slice(8) };
+}

@@ -1,0 +1,204 @@
+/**
+ * Owns the reuse of segments, oldest first (DECISIONS W1). A segment is given back only after
+ *
+ *  1. the table of the segment behind it is flushed (votes, terms, truncations, removals stand again),
+ *  2. its live entries were appended again and flushed, and
+ *  3. a flush is durable that states that the log begins behind it.
+ *
+ * One segment is released at a time, when the next one can come from nowhere else.
+ */
+import { assert } from '../std/assert.ts';
+import type { ReplicaId } from '../std/brands.ts';
+import type { Flusher } from './flusher.ts';
+import type { ReplicaLog } from './replica-log.ts';
+import type { Entry, WalStats } from './replica-storage.ts';
+import type { Segment, SegmentChain } from './segment.ts';
+import type { SegmentAllocator } from './segment-allocator.ts';
+import type { SegmentFiles } from './segment-files.ts';
+
+/** Entries are appended again in pieces of about this size. */
+const MOVE_BYTES = 256 * 1024;
+/** Above this share of the limit in use, the replicas that pin the oldest segment are reported. */
+const PRESSURE_SHARE = 0.5;
+
+export interface ReclaimerOptions {
+  readonly chain: SegmentChain;
+  readonly files: SegmentFiles;
+  readonly segmentBytes: number;
+  readonly segmentsMax: number;
+  readonly stats: WalStats;
+  readonly flusher: Flusher;
+  readonly allocator: SegmentAllocator;
+  readonly readLive: (
+    replica: ReplicaLog,
+    from: number,
+    to: number,
+    maxBytes: number,
+  ) => readonly Entry[] | Promise<readonly Entry[]>;
+  readonly move: (replica: ReplicaLog, entries: readonly Entry[]) => void;
+  readonly onPressure: (replicas: readonly ReplicaId[]) => void;
+  readonly onFailure: (error: Error) => void;
+}
+
+export class Reclaimer {
+  readonly #options: ReclaimerOptions;
+  #running = false;
+  #stopped = false;
+  #wake: (() => void) | undefined;
+
+  constructor(options: ReclaimerOptions) {
+    this.#options = options;
+  }
+
+  /** The allocator wants a segment. With `mayGrow` it can also make one, which is the better choice while the oldest is mostly live. */
+  need(mayGrow: boolean): 'wait' | 'grow' {
+    const { chain, flusher, segmentBytes } = this.#options;
+    const { oldest } = chain;
+    const releasable = oldest !== undefined && oldest !== flusher.segment;
+    // Copying a segment that is mostly live gains little; a larger log gives the checkpointer time.
+    if (mayGrow && (!releasable || oldest.liveBytes > segmentBytes / 2)) return 'grow';
+    if (releasable && !this.#running && !this.#stopped) {
+      this.#running = true;
+      this.#releaseSome(oldest).then(
+        () => {
+          this.#running = false;
+          this.#options.allocator.released();
+        },
+        (error) => this.#options.onFailure(error instanceof Error ? error : new Error(String(error))),
+      );
+    }
+    return 'wait';
+  }
+
+  /** Something changed that a release may wait for. */
+  wake(): void {
+    this.#wake?.();
+  }
+
+  /** A new segment was begun: time to look at what pins the oldest. */
+  rolled(): void {
+    const { chain, segmentsMax } = this.#options;
+    if (chain.count < segmentsMax * PRESSURE_SHARE) return;
+    const pinning = this.#pinning();
+    // From a fresh stack: an append is in progress.
+    if (pinning.length > 0) queueMicrotask(() => !this.#stopped && this.#options.onPressure(pinning));
+  }
+
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  #pinning(): ReplicaId[] {
+    const { oldest } = this.#options.chain;
+    if (oldest === undefined || oldest.liveBytes === 0) return [];
+    const pinning: ReplicaLog[] = [];
+    for (const [replica, range] of oldest.ranges) {
+      for (
+        let index = Math.max(range.first, replica.liveFrom);
+        index <= Math.min(range.last, replica.lastIndex);
+        index++
+      ) {
+        if (replica.sequenceAt(index) !== oldest.sequence) continue;
+        pinning.push(replica);
+        break;
+      }
+    }
+    return pinning.sort((a, b) => b.liveBytes - a.liveBytes).map((replica) => replica.replicaId);
+  }
+
+  /** Releases one segment, and more while the log is larger than its limit and they come cheap. */
+  async #releaseSome(first: Segment): Promise<void> {
+    const { chain, files, flusher, segmentsMax } = this.#options;
+    await this.#release(first);
+    while (files.total > segmentsMax) {
+      const { oldest } = chain;
+      if (oldest === undefined || oldest === flusher.segment || oldest.liveBytes > 0) return;
+      await this.#release(oldest);
+      await files.discardFree();
+    }
+  }
+
+  async #release(segment: Segment): Promise<void> {
+    const { chain, flusher, files, stats } = this.#options;
+    const successor = chain.after(segment);
+    assert(successor !== undefined, 'The segment being written is never released');
+    await this.#flushed(successor.tableEndLsn);
+    // A hold may bring entries back to life while others are moved.
+    while (segment.liveBytes > 0) {
+      await this.#moveLive(segment);
+      await this.#flushed(flusher.appendedLsn);
+    }
+    this.#forget(segment);
+    chain.remove(segment);
+    flusher.flushEmpty();
+    await this.#until(() => flusher.flushedOldestSequence > segment.sequence);
+    await this.#until(() => segment.readers === 0);
+    const file = await segment.ready;
+    if (segment.damaged) await files.putAside(file, segment.sequence);
+    else await files.giveBack(file, segment.sizeBytes);
+    stats.segmentsReused++;
+  }
+
+  /** Appends the live entries of a segment again. */
+  async #moveLive(segment: Segment): Promise<void> {
+    const { move, readLive, stats } = this.#options;
+    const isHere = (replica: ReplicaLog, index: number): boolean =>
+      index >= replica.liveFrom && index <= replica.lastIndex && replica.sequenceAt(index) === segment.sequence;
+    for (const [replica, range] of [...segment.ranges]) {
+      for (let index = range.first; index <= range.last; index++) {
+        if (index < replica.liveFrom) index = replica.liveFrom;
+        if (index > replica.lastIndex || !isHere(replica, index)) continue;
+        let last = index;
+        while (last < range.last && isHere(replica, last + 1)) last++;
+        const read = readLive(replica, index, last, MOVE_BYTES);
+        const entries = read instanceof Promise ? await read : read;
+        // While it was read, a truncation or a checkpoint may have changed what is live here.
+        const still = entries.filter(
+          (entry) => isHere(replica, entry.index) && replica.termAt(entry.index) === entry.term,
+        );
+        for (const run of runsOf(still)) {
+          const before = segment.liveBytes;
+          move(replica, run);
+          stats.movedBytes += before - segment.liveBytes;
+        }
+        index = entries.at(-1)!.index;
+      }
+    }
+  }
+
+  /** Entries of a segment that goes away can no longer be read. */
+  #forget(segment: Segment): void {
+    for (const [replica, range] of segment.ranges) {
+      const last = Math.min(range.last, replica.lastIndex, replica.liveFrom - 1);
+      for (let index = last; index >= Math.max(range.first, replica.firstIndex); index--) {
+        if (replica.sequenceAt(index) !== segment.sequence) continue;
+        replica.dropBefore(index + 1);
+        break;
+      }
+    }
+    segment.ranges.clear();
+  }
+
+  #flushed(lsn: number): Promise<void> {
+    this.#options.flusher.flush();
+    return this.#until(() => this.#options.flusher.flushedLsn >= lsn);
+  }
+
+  async #until(condition: () => boolean): Promise<void> {
+    while (!condition()) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
+}
+
+function runsOf(entries: readonly Entry[]): Entry[][] {
+  const runs: Entry[][] = [];
+  for (const entry of entries) {
+    const run = runs.at(-1);
+    if (run !== undefined && run[run.length - 1]!.index + 1 === entry.index) run.push(entry);
+    else runs.push([entry]);
+  }
+  return runs;
+}

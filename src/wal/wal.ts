@@ -1,0 +1,530 @@
+/**
+ * Owns the write-ahead log of one broker: every change of every replica becomes a frame in one order, and one flush makes
+ * many frames durable. This file joins the parts; bytes are in frame.ts and flush-block.ts (docs/wal-format.md), group
+ * commit in flusher.ts, opening in recovery.ts, reuse of segments in reclaimer.ts.
+ */
+import { assert } from '../std/assert.ts';
+import { type LogIndex, type Lsn, logIndex, type ReplicaId, type Term } from '../std/brands.ts';
+import type { Disk, DiskFile } from '../std/disk.ts';
+import type { Clock, Timers } from '../std/environment.ts';
+import { type Log, SILENT_LOG } from '../std/log.ts';
+import { EntryCache, payloadBytes } from './entry-cache.ts';
+import { Flusher } from './flusher.ts';
+import {
+  CHECKPOINT_FLAG,
+  ENTRIES_PREFIX_BYTES,
+  ENTRY_HEADER_BYTES,
+  entriesBodyBytes,
+  FRAME_KIND,
+  type FrameKind,
+  HARD_STATE_BYTES,
+  readTrustedHeader,
+  writeHardState,
+} from './frame.ts';
+import { FrameReader } from './frame-reader.ts';
+import { BLOCK_BYTES, SEGMENT_BYTES_MAX, viewOf, writeU53 } from './layout.ts';
+import { Reclaimer } from './reclaimer.ts';
+import { type Recovered, recover } from './recovery.ts';
+import { entriesAt } from './replay.ts';
+import { ReplicaLog } from './replica-log.ts';
+import type { Checkpoint, Entry, HardState, RecoveredReplica, ReplicaStorage, WalStats } from './replica-storage.ts';
+import { Segment, STORE_ID_BYTES } from './segment.ts';
+import { SegmentAllocator } from './segment-allocator.ts';
+import { SegmentFiles } from './segment-files.ts';
+import { Stamps } from './stamp.ts';
+import { encodeTableRow } from './table-row.ts';
+
+const DEFAULT_SEGMENT_BYTES = 32 * 1024 * 1024;
+const DEFAULT_BYTES_LIMIT = 256 * 1024 * 1024;
+const DEFAULT_CACHE_BYTES = 32 * 1024 * 1024;
+const DEFAULT_IDLE_MS = 100;
+const FLUSH_BYTES_MAX = 4 * 1024 * 1024;
+/** Entries of one call are split into frames of about this size. */
+const FRAME_BYTES_TARGET = 1024 * 1024;
+/** One segment is written, one is ready, one is being released, one holds the rest. */
+const SEGMENTS_MIN = 4;
+
+export interface WalOptions {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  /** Holds nothing but the WAL; relative to the data directory. */
+  readonly directory: string;
+  /** 16 random bytes, made when the store was formatted (DECISIONS I1). Segments of another store are refused. */
+  readonly storeId: Uint8Array;
+  readonly log?: Log;
+  readonly segmentBytes?: number;
+  /** Size that the log keeps to by reusing segments; follows from the restart goal (DECISIONS W4). */
+  readonly bytesLimit?: number;
+  /** Memory for the recent tail of all replicas. */
+  readonly cacheBytes?: number;
+  /** An idle log states after this long that its last flush is durable. */
+  readonly idleMs?: number;
+}
+
+/** All replicas of a broker in one segmented log. Made by {@link Wal.open}. */
+export class Wal implements ReplicaStorage {
+  readonly recovered: readonly RecoveredReplica[];
+  readonly storeDamage: string | undefined;
+  readonly stats: WalStats;
+  onFlushed: (flushedLsn: Lsn) => void = () => undefined;
+  onFailure: (error: Error) => void = () => undefined;
+  onPressure: (replicas: readonly ReplicaId[]) => void = () => undefined;
+
+  readonly #logs: Map<number, ReplicaLog>;
+  readonly #cache: EntryCache;
+  readonly #cacheBytes: number;
+  readonly #flusher: Flusher;
+  readonly #reader: FrameReader;
+  readonly #reclaimer: Reclaimer;
+  readonly #allocator: SegmentAllocator;
+  readonly #files: SegmentFiles;
+  readonly #recovery: Recovered;
+  readonly #entryBytesMax: number;
+  #closed = false;
+
+  /**
+   * Reads what is there, makes the part of it that may be unflushed durable again, and is then ready. Rejects if the
+   * directory belongs to another store, was written by a newer version, or cannot be written to.
+   */
+  static async open(options: WalOptions): Promise<Wal> {
+    const segmentBytes = options.segmentBytes ?? DEFAULT_SEGMENT_BYTES;
+    assert(options.storeId.length === STORE_ID_BYTES, 'A store id has 16 bytes');
+    assert(
+      segmentBytes % BLOCK_BYTES === 0 && segmentBytes <= SEGMENT_BYTES_MAX,
+      'A segment has up to 65536 blocks of 4 KiB',
+    );
+    const log = options.log ?? SILENT_LOG;
+    const stamps = new Stamps(options.storeId);
+    const files = new SegmentFiles(options.disk, options.directory, segmentBytes);
+    const cache = new EntryCache(Number.MAX_SAFE_INTEGER);
+    const load = async (file: DiskFile, sizeBytes: number): Promise<Uint8Array> => {
+      const reader = await options.disk.openFile(file.path);
+      try {
+        return await reader.read(0, sizeBytes);
+      } finally {
+        await reader.close();
+      }
+    };
+    const recovery = await recover({ files, storeId: options.storeId, stamps, cache, log, load });
+    if (files.free === 0) await files.create();
+    const sequence = recovery.nextSequence;
+    const file = await files.begin({ storeId: options.storeId, sequence, continues: recovery.continues });
+    const wal = new Wal(options, {
+      segmentBytes,
+      log,
+      stamps,
+      files,
+      cache,
+      recovery,
+      first: new Segment(sequence, segmentBytes, file),
+    });
+    await wal.#remake();
+    return wal;
+  }
+
+  private constructor(
+    options: WalOptions,
+    parts: {
+      segmentBytes: number;
+      log: Log;
+      stamps: Stamps;
+      files: SegmentFiles;
+      cache: EntryCache;
+      recovery: Recovered;
+      first: Segment;
+    },
+  ) {
+    const { segmentBytes, log, stamps, files, cache, recovery, first } = parts;
+    const { chain } = recovery;
+    const bytesLimit = options.bytesLimit ?? DEFAULT_BYTES_LIMIT;
+    const segmentsMax = Math.max(SEGMENTS_MIN, Math.floor(bytesLimit / segmentBytes));
+    this.#recovery = recovery;
+    this.#logs = recovery.logs;
+    this.#cache = cache;
+    this.#cacheBytes = options.cacheBytes ?? DEFAULT_CACHE_BYTES;
+    // What was recovered stays in memory until it was applied; see endReplay.
+    cache.budgetBytes = cache.bytes + this.#cacheBytes;
+    this.#files = files;
+    this.#entryBytesMax = segmentBytes / 4;
+    this.storeDamage = recovery.storeDamage;
+    this.recovered = [...recovery.logs.values()].map(describe);
+    this.stats = {
+      flushes: 0,
+      flushedBytes: 0,
+      flushedFrames: 0,
+      flushMsTotal: 0,
+      segments: files.total,
+      segmentsReused: 0,
+      bytesInUse: 0,
+      bytesLimit,
+      liveBytes: 0,
+      movedBytes: 0,
+      segmentCreationFailures: 0,
+    };
+    chain.push(first);
+    this.#allocator = new SegmentAllocator({
+      files,
+      storeId: options.storeId,
+      segmentsMax,
+      log,
+      onNeed: (mayGrow) => this.#reclaimer.need(mayGrow),
+      onCreationFailure: () => {
+        this.stats.segmentCreationFailures++;
+      },
+    });
+    this.#flusher = new Flusher({
+      disk: options.disk,
+      clock: options.clock,
+      timers: options.timers,
+      stamps,
+      bufferBytes: Math.min(FLUSH_BYTES_MAX, segmentBytes / 4),
+      idleMs: options.idleMs ?? DEFAULT_IDLE_MS,
+      stats: this.stats,
+      firstLsn: recovery.nextLsn,
+      segment: first,
+      roll: () => {
+        const sequence = this.#flusher.segment.sequence + 1;
+        const segment = new Segment(sequence, segmentBytes, this.#allocator.take(sequence));
+        chain.push(segment);
+        return segment;
+      },
+      onRolled: (segment) => {
+        this.#appendTable(segment);
+        this.#reclaimer.rolled();
+      },
+      oldestSequence: () => chain.oldest!.sequence,
+      onFlushed: () => this.#flushed(),
+      onFailure: (error) => this.#fail(error),
+    });
+    this.#reader = new FrameReader(chain, stamps, () => this.#reclaimer.wake());
+    this.#reclaimer = new Reclaimer({
+      chain,
+      files,
+      segmentBytes,
+      segmentsMax,
+      stats: this.stats,
+      flusher: this.#flusher,
+      allocator: this.#allocator,
+      readLive: (replica, from, to, maxBytes) =>
+        this.#cache.read(replica.replicaId, from, to, maxBytes) ?? this.#reader.read(replica, from, to, maxBytes),
+      move: (replica, entries) => this.#appendEntries(FRAME_KIND.movedEntries, replica, entries, 0),
+      onPressure: (replicas) => this.onPressure(replicas),
+      onFailure: (error) => this.#fail(error),
+    });
+    this.#updateStats();
+  }
+
+  get appendedLsn(): Lsn {
+    return this.#flusher.appendedLsn;
+  }
+
+  get flushedLsn(): Lsn {
+    return this.#flusher.flushedLsn;
+  }
+
+  createReplica(replicaId: ReplicaId, descriptor: Uint8Array): Lsn {
+    assert(!this.#logs.has(replicaId), 'A replica id is never reused');
+    // The frame first: it may begin a segment, whose table must not have the replica yet.
+    const appended = this.#appendFrame(FRAME_KIND.createReplica, replicaId, 0, descriptor);
+    this.#logs.set(replicaId, new ReplicaLog(replicaId, descriptor.slice(), this.#recovery.chain));
+    return appended;
+  }
+
+  removeReplica(replicaId: ReplicaId): Lsn {
+    const replica = this.#get(replicaId);
+    replica.clear();
+    this.#logs.delete(replicaId);
+    this.#cache.forget(replicaId);
+    return this.#appendFrame(FRAME_KIND.removeReplica, replicaId, 0);
+  }
+
+  setHardState(replicaId: ReplicaId, hardState: HardState): Lsn {
+    const replica = this.#get(replicaId);
+    const before = replica.hardState;
+    assert(hardState.currentTerm >= before.currentTerm, 'A term never goes back');
+    assert(
+      hardState.currentTerm > before.currentTerm || before.votedFor === 0 || hardState.votedFor === before.votedFor,
+      'A vote never changes within a term',
+    );
+    replica.hardState = { ...hardState };
+    const at = this.#flusher.begin(HARD_STATE_BYTES);
+    writeHardState(this.#flusher.buffer.view, at, hardState);
+    this.#flusher.end({ kind: FRAME_KIND.hardState, flags: 0, replicaId, index: 0, count: 0 });
+    return this.appendedLsn;
+  }
+
+  appendEntries(replicaId: ReplicaId, entries: readonly Entry[], commitHint: LogIndex): Lsn {
+    const replica = this.#get(replicaId);
+    if (entries.length === 0) return this.appendedLsn;
+    let expected: number = replica.lastIndex;
+    for (const entry of entries) assert(entry.index === ++expected, 'Entries follow the log without a gap');
+    this.#appendEntries(FRAME_KIND.entries, replica, entries, commitHint);
+    this.#cache.append(replicaId, entries, this.appendedLsn);
+    this.#cache.trim(this.flushedLsn);
+    return this.appendedLsn;
+  }
+
+  truncate(replicaId: ReplicaId, fromIndex: LogIndex): Lsn {
+    const replica = this.#get(replicaId);
+    replica.truncate(fromIndex);
+    this.#cache.truncate(replicaId, fromIndex);
+    return this.#appendFrame(FRAME_KIND.truncate, replicaId, fromIndex);
+  }
+
+  setCheckpoint(replicaId: ReplicaId, checkpoint: Checkpoint, options: { resetLog?: boolean } = {}): Lsn {
+    const replica = this.#get(replicaId);
+    const reset = options.resetLog === true;
+    replica.setCheckpoint({ ...checkpoint, payload: checkpoint.payload.slice() }, reset);
+    if (reset) this.#cache.forget(replicaId);
+    const { payload } = checkpoint;
+    const at = this.#flusher.begin(8 + payload.length);
+    const { bytes, view } = this.#flusher.buffer;
+    writeU53(view, at, checkpoint.term);
+    bytes.set(payload, at + 8);
+    const flags = reset ? CHECKPOINT_FLAG.resetLog : 0;
+    this.#flusher.end({ kind: FRAME_KIND.checkpoint, flags, replicaId, index: checkpoint.index, count: 0 });
+    this.#reclaimer.wake();
+    return this.appendedLsn;
+  }
+
+  repaired(replicaId: ReplicaId): Lsn {
+    this.#get(replicaId).damage = undefined;
+    return this.#appendFrame(FRAME_KIND.repaired, replicaId, 0);
+  }
+
+  termAt(replicaId: ReplicaId, index: LogIndex): Term | undefined {
+    return this.#get(replicaId).termAt(index);
+  }
+
+  firstIndex(replicaId: ReplicaId): LogIndex {
+    const replica = this.#get(replicaId);
+    return logIndex(Math.min(replica.firstIndex, replica.checkpointIndex + 1));
+  }
+
+  lastIndex(replicaId: ReplicaId): LogIndex {
+    return this.#get(replicaId).lastIndex;
+  }
+
+  readEntries(
+    replicaId: ReplicaId,
+    from: LogIndex,
+    to: LogIndex,
+    maxBytes: number,
+  ): readonly Entry[] | Promise<readonly Entry[]> {
+    const replica = this.#get(replicaId);
+    assert(from >= replica.firstIndex && from <= to && to <= replica.lastIndex, 'Entries are read inside the log');
+    return this.#cache.read(replicaId, from, to, maxBytes) ?? this.#reader.read(replica, from, to, maxBytes);
+  }
+
+  hold(replicaId: ReplicaId, holder: string, fromIndex: LogIndex): void {
+    this.#get(replicaId).hold(holder, fromIndex);
+  }
+
+  release(replicaId: ReplicaId, holder: string): void {
+    this.#logs.get(replicaId)?.release(holder);
+    this.#reclaimer.wake();
+  }
+
+  endReplay(): void {
+    this.#cache.budgetBytes = this.#cacheBytes;
+    this.#cache.trim(this.flushedLsn);
+  }
+
+  flush(): void {
+    this.#flusher.flush();
+  }
+
+  oldestFlushWaitMs(): number {
+    return this.#flusher.oldestFlushWaitMs();
+  }
+
+  pinnedBytes(replicaId: ReplicaId): number {
+    return this.#get(replicaId).liveBytes;
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#reclaimer.stop();
+    await this.#flusher.close();
+    await this.#allocator.close();
+    await this.#files.close();
+    for (const segment of this.#recovery.chain.all) await segment.file?.close();
+  }
+
+  #get(replicaId: ReplicaId): ReplicaLog {
+    const replica = this.#logs.get(replicaId);
+    assert(replica !== undefined, `Replica ${replicaId} is not in the WAL`);
+    return replica;
+  }
+
+  #appendFrame(kind: FrameKind, replicaId: number, index: number, body: Uint8Array = NO_BYTES, count = 0): Lsn {
+    const at = this.#flusher.begin(body.length);
+    this.#flusher.buffer.bytes.set(body, at);
+    this.#flusher.end({ kind, flags: 0, replicaId, index, count });
+    return this.appendedLsn;
+  }
+
+  /** Appends entries as frames of bounded size and notes their places. */
+  #appendEntries(kind: FrameKind, replica: ReplicaLog, entries: readonly Entry[], commitHint: number): void {
+    let start = 0;
+    while (start < entries.length) {
+      let bytes = 0;
+      let end = start;
+      while (end < entries.length) {
+        const size = payloadBytes(entries[end]!) + ENTRY_HEADER_BYTES;
+        assert(size <= this.#entryBytesMax, `An entry of ${size} bytes is larger than a WAL segment allows`);
+        if (end > start && bytes + size > Math.min(FRAME_BYTES_TARGET, this.#entryBytesMax)) break;
+        bytes += size;
+        end++;
+      }
+      this.#appendRun(kind, replica, entries, start, end, bytes - (end - start) * ENTRY_HEADER_BYTES, commitHint);
+      start = end;
+    }
+    replica.commitHint = Math.max(replica.commitHint, commitHint);
+  }
+
+  #appendRun(
+    kind: FrameKind,
+    replica: ReplicaLog,
+    entries: readonly Entry[],
+    start: number,
+    end: number,
+    payloadLength: number,
+    commitHint: number,
+  ): void {
+    const count = end - start;
+    const at = this.#flusher.begin(entriesBodyBytes(count, payloadLength));
+    const { bytes, view, sequence } = this.#flusher.buffer;
+    writeU53(view, at, commitHint);
+    let headerAt = at + ENTRIES_PREFIX_BYTES;
+    let payloadAt = headerAt + count * ENTRY_HEADER_BYTES;
+    for (let i = start; i < end; i++) {
+      const entry = entries[i]!;
+      const payloadStart = payloadAt;
+      for (const piece of entry.payload) {
+        bytes.set(piece, payloadAt);
+        payloadAt += piece.length;
+      }
+      writeU53(view, headerAt, entry.term);
+      view.setUint32(headerAt + 8, payloadAt - payloadStart, true);
+      view.setUint32(headerAt + 12, entry.checksum, true);
+      view.setUint32(headerAt + 16, entry.kind, true);
+      view.setUint32(headerAt + 20, 0, true);
+      headerAt += ENTRY_HEADER_BYTES;
+    }
+    const position = this.#flusher.end({
+      kind,
+      flags: 0,
+      replicaId: replica.replicaId,
+      index: entries[start]!.index,
+      count,
+    });
+    for (let i = start; i < end; i++) {
+      const entry = entries[i]!;
+      const size = payloadBytes(entry);
+      if (kind === FRAME_KIND.entries) replica.append(entry.term, entry.kind, sequence, position, size);
+      else replica.move(entry.index, sequence, position, size, entry.kind);
+    }
+  }
+
+  /** The table that opens a segment; `moved` goes inside it, so that the table's end proves all of it. */
+  #appendTable(segment: Segment, moved: () => void = () => undefined): void {
+    this.#appendFrame(FRAME_KIND.tableBegin, 0, 0, Buffer.from(this.storeDamage ?? ''), this.#logs.size);
+    for (const replica of this.#logs.values()) {
+      this.#appendFrame(FRAME_KIND.tableRow, replica.replicaId, 0, encodeTableRow(replica.toRow()));
+    }
+    moved();
+    this.#appendFrame(FRAME_KIND.tableEnd, 0, 0, NO_BYTES, this.#logs.size);
+    this.#flusher.markTableComplete();
+    segment.tableEndLsn = this.appendedLsn;
+    assert(this.#flusher.segment === segment, 'A table stays in its segment');
+  }
+
+  /** Writes everything that may be unflushed again, into the new segment, and waits until it is durable (DECISIONS W4). */
+  async #remake(): Promise<void> {
+    const { continues, lastBytes } = this.#recovery;
+    const segment = this.#flusher.segment;
+    this.#appendTable(segment, () => {
+      if (continues === undefined) return;
+      for (const replica of this.#logs.values()) this.#moveCut(replica, continues, lastBytes);
+    });
+    await new Promise<void>((resolve, reject) => {
+      const { onFlushed, onFailure } = this;
+      this.onFlushed = () => {
+        if (this.flushedLsn < this.appendedLsn) return;
+        this.onFlushed = onFlushed;
+        this.onFailure = onFailure;
+        resolve();
+      };
+      this.onFailure = reject;
+      this.flush();
+    });
+    this.#allocator.prepare(segment.sequence + 1);
+  }
+
+  /** Entries behind the trusted end of the log are appended again; what a checkpoint covers of them is let go. */
+  #moveCut(replica: ReplicaLog, continues: { sequence: number; position: number }, lastBytes: Uint8Array): void {
+    const isCut = (index: number): boolean =>
+      replica.sequenceAt(index) === continues.sequence && replica.positionAt(index) >= continues.position;
+    const view = viewOf(lastBytes);
+    const live: Entry[] = [];
+    let covered = 0;
+    // Moved entries may lie anywhere in the log, but all that may be cut is in the last segment.
+    for (let index: number = replica.firstIndex; index <= replica.lastIndex; index++) {
+      if (!isCut(index)) continue;
+      if (index < replica.liveFrom) {
+        covered = index;
+        continue;
+      }
+      const at = replica.positionAt(index);
+      const frame = readTrustedHeader(view, at);
+      live.push(entriesAt(lastBytes, view, frame, at)[index - frame.index]!);
+    }
+    if (covered > 0) replica.dropBefore(covered + 1);
+    for (let start = 0; start < live.length; ) {
+      let end = start + 1;
+      while (end < live.length && live[end]!.index === live[end - 1]!.index + 1) end++;
+      this.#appendEntries(FRAME_KIND.movedEntries, replica, live.slice(start, end), 0);
+      start = end;
+    }
+  }
+
+  #flushed(): void {
+    this.#updateStats();
+    this.#reclaimer.wake();
+    this.onFlushed(this.flushedLsn);
+  }
+
+  #fail(error: Error): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#reclaimer.stop();
+    this.onFailure(error);
+  }
+
+  #updateStats(): void {
+    const { stats } = this;
+    const { chain } = this.#recovery;
+    stats.segments = this.#files.total;
+    stats.bytesInUse = chain.count * (chain.oldest?.sizeBytes ?? 0);
+    stats.liveBytes = chain.liveBytes;
+  }
+}
+
+const NO_BYTES = new Uint8Array(0);
+
+function describe(log: ReplicaLog): RecoveredReplica {
+  return {
+    replicaId: log.replicaId,
+    descriptor: log.descriptor,
+    hardState: log.hardState,
+    checkpoint: log.checkpoint,
+    lastIndex: log.lastIndex,
+    termRuns: log.termRuns(),
+    configurationIndexes: log.configurationIndexes,
+    commitHint: logIndex(Math.min(log.commitHint, log.lastIndex)),
+    damage: log.damage,
+  };
+}
