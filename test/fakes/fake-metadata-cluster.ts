@@ -130,6 +130,7 @@ export class FakeMetadataCluster {
       random,
       defaults: options.defaults ?? { partitionCount: 1, replicationFactor: 3, allowsTopicDeletion: true },
     });
+    controller.start();
     this.brokers.push({ id, storeId, groups, stateMachine, registry, controller, removed });
   }
 }

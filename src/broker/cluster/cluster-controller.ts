@@ -51,6 +51,7 @@ export class ClusterController implements Cluster {
   readonly #options: ClusterControllerOptions;
   readonly #waiters: ConditionWaiters;
   readonly #producerIds: ProducerIdAllocator;
+  #isStarted = false;
 
   constructor(options: ClusterControllerOptions) {
     this.#options = options;
@@ -78,7 +79,7 @@ export class ClusterController implements Cluster {
     this.#producerIds = new ProducerIdAllocator(this.changes);
     // In this order: whoever waits for the image finds the partitions that it places here.
     stateMachine.onImageChanged((image) => {
-      registry.reconcile(image);
+      if (this.#isStarted) registry.reconcile(image);
       this.#waiters.check();
     });
     stateMachine.leadershipChanged = () => this.#waiters.check();
@@ -89,7 +90,12 @@ export class ClusterController implements Cluster {
       const isMet = await this.#awaitHere(index, topicIds, Math.min(timeoutMs, TIMEOUT_MAX_MS));
       return encodeMessage({ isMet });
     });
-    registry.reconcile(stateMachine.image);
+  }
+
+  /** Opens the partitions that the image knows already; from then on they follow its changes. Called once the local replicas were recovered. */
+  start(): void {
+    this.#isStarted = true;
+    this.#options.registry.reconcile(this.image);
   }
 
   get image(): MetadataState {

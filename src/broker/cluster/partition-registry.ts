@@ -25,6 +25,8 @@ export interface PartitionRegistryOptions {
   openPartition(group: RaftGroup, topic: TopicImage, partition: number): PartitionLog;
   /** The configs that hold for a local partition may have changed (also called once after it was opened). */
   configure?(partition: PartitionLog, topic: TopicImage): void;
+  /** The partition is not found any more: its topic was deleted or its replica left the group. Its replica is removed afterwards. */
+  closePartition?(partition: PartitionLog): void;
   /** Replicas whose deletion took effect on this store's disk; called again with the same ones is harmless. */
   onRemoved(replicaIds: readonly ReplicaId[]): void;
   /** Deleting files failed: the broker stops. */
@@ -78,7 +80,9 @@ export class PartitionRegistry {
   #reconcileTopic(name: string, before: TopicImage | undefined, topic: TopicImage | undefined): void {
     if (before !== undefined && before.topicId !== topic?.topicId) {
       for (const partition of this.#byTopic.get(name) ?? []) {
-        if (partition !== undefined) this.#byGroup.delete(partition.groupId);
+        if (partition === undefined) continue;
+        this.#byGroup.delete(partition.groupId);
+        this.#options.closePartition?.(partition);
       }
       this.#byTopic.delete(name);
       before = undefined;
@@ -165,6 +169,7 @@ export class PartitionRegistry {
     this.#byGroup.delete(groupId);
     const partitions = this.#byTopic.get(partition.topic);
     if (partitions?.[partition.partition] === partition) partitions[partition.partition] = undefined;
+    this.#options.closePartition?.(partition);
   }
 }
 
