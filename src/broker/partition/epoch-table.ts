@@ -32,10 +32,9 @@ export class EpochTable {
     if (last !== undefined) {
       if (last.epoch === epoch) return;
       assert(epoch > last.epoch, `Epoch ${epoch} follows epoch ${last.epoch}`);
-      assert(
-        offset > last.startOffset,
-        `Epoch ${epoch} starts at ${offset}, epoch ${last.epoch} at ${last.startOffset}`,
-      );
+      assert(offset >= last.startOffset, `Epoch ${epoch} starts below epoch ${last.epoch}`);
+      // Nothing is left of the last epoch: the log start passed all of it.
+      if (offset === last.startOffset) this.#rows.pop();
     }
     this.#rows.push({ epoch, startOffset: offset });
   }

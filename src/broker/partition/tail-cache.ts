@@ -124,7 +124,8 @@ export class TailCache {
     while (this.#queueHead < this.#queue.length) {
       const { chunk, owner } = this.#queue[this.#queueHead]!;
       if (!chunk.released) {
-        if (this.#usedBytes <= this.budgetBytes) break;
+        // An empty chunk was just made for a batch that is about to come.
+        if (this.#usedBytes <= this.budgetBytes || chunk.usedBytes === 0) break;
         if (chunk.writtenBytes < chunk.usedBytes) {
           owner.writeOutSoon();
           break;
