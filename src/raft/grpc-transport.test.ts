@@ -9,15 +9,17 @@ import {
   recordEvents,
   type TransportWorld,
 } from '../../test/contracts/transport-contract.ts';
+import { BROKER_TLS, STRANGER_TLS } from '../../test/fixtures/peer-certificates.ts';
 import { brokerId } from '../std/brands.ts';
 import type { Random, Timers } from '../std/environment.ts';
-import type { Log } from '../std/log.ts';
+import { type Log, SILENT_LOG } from '../std/log.ts';
 import { SeededRandom } from '../std/seeded-random.ts';
 import type { ChannelStream } from './grpc/channel-stream.ts';
 import { handshakeFrame, type IncomingFrame, isPayload } from './grpc/frame-codec.ts';
 import { encodeHandshake, type LocalPeer } from './grpc/handshake.ts';
 import { ConfirmationSchema, HandshakeSchema } from './grpc/peer_pb.ts';
 import { PeerEndpoint } from './grpc/peer-endpoint.ts';
+import type { PeerSecurity } from './grpc/peer-security.ts';
 import { GrpcTransport, type GrpcTransportOptions } from './grpc-transport.ts';
 import type { PeerSessions, StoreStart } from './peer-sessions.ts';
 import { CHANNEL } from './transport.ts';
@@ -57,7 +59,7 @@ interface TestBroker extends ContractBroker {
   readonly fatal: unknown[];
 }
 
-type Changes = Partial<Omit<GrpcTransportOptions, 'local'>> & { local?: Partial<LocalPeer> };
+type Changes = Partial<Omit<GrpcTransportOptions, 'local'>> & { local?: Partial<LocalPeer>; security?: PeerSecurity };
 
 /** Brokers 1, 2, 3 on loopback ports of their own. */
 class GrpcWorld implements TransportWorld {
@@ -91,7 +93,7 @@ class GrpcWorld implements TransportWorld {
     const fatal: unknown[] = [];
     const line = (_: object, message: string): void => void lines.push(message);
     const log: Log = { debug: () => {}, info: () => {}, warn: line, error: line };
-    const endpoint = new PeerEndpoint({}, timers);
+    const endpoint = new PeerEndpoint(changes.security ?? {}, timers);
     await endpoint.listen({ host: '127.0.0.1', port: this.portOf(id) });
     const transport = new GrpcTransport({
       endpoint,
@@ -306,6 +308,37 @@ describe('GrpcTransport', () => {
     await until(() => second.transport.isUp(b.id) && linkHistory(b, 1).filter((word) => word === 'up').length === 2);
     expect(linkHistory(b, 1)).toEqual(['up', 'broken', 'up']);
     proxy.close();
+  });
+
+  describe('with mutual TLS', () => {
+    const secure: Changes = { security: { tls: BROKER_TLS } };
+
+    it('links brokers that the CA vouches for', async () => {
+      const a = await world.start(1, secure);
+      const b = await world.start(2, secure);
+      await until(() => bothUp(a, b));
+      a.transport.send(b.id, CHANNEL.append, [new Uint8Array([5])]);
+      await until(() => messagesOf(b, 1, CHANNEL.append).length === 1);
+    });
+
+    for (const [title, changes] of [
+      ['without TLS', {}],
+      ['with a certificate that nobody vouches for', { security: { tls: STRANGER_TLS } }],
+    ] as const) {
+      for (const stranger of [1, 2]) {
+        it(`never links broker ${stranger} ${title}`, async () => {
+          const other = 3 - stranger;
+          const debug: string[] = [];
+          const log: Log = { ...SILENT_LOG, debug: (fields) => void debug.push(JSON.stringify(fields)) };
+          const a = await world.start(stranger, { ...changes, log });
+          const b = await world.start(other, { ...secure, log });
+          // Several attempts of whichever side dials failed.
+          await until(() => debug.length >= 3);
+          expect(linkHistory(a, other)).not.toContain('up');
+          expect(linkHistory(b, stranger)).not.toContain('up');
+        });
+      }
+    }
   });
 
   describe('against a dialer that breaks the rules', () => {

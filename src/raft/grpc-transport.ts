@@ -49,7 +49,7 @@ const MIB = 2 ** 20;
 const BUDGETS: ChannelBudgets = [8 * MIB, 16 * MIB, 8 * MIB];
 /** A refused connection costs next to nothing, and what passes until a restarted peer is dialed is time without it. */
 const RETRY_MS_MIN = 10;
-const RETRY_MS_MAX = 250;
+const RETRY_MS_MAX = 100;
 const REJECTED_RETRY_MS = 2_000;
 const HANDSHAKE_TIMEOUT_MS = 5_000;
 const PROBE_TIMEOUT_MS = 1_000;
