@@ -33,7 +33,9 @@ export class RepairWatch {
     replica.repairTarget = undefined;
     this.#context.log.info({ groupId: replica.groupId, index: core.applyIndex }, 'A damaged replica is repaired');
     this.#context.enqueue(() => {
-      if (!replica.removed) this.#context.step(replica, { kind: 'barred', nowMs: this.#context.nowMs, barred: false });
+      if (replica.removed) return;
+      this.#context.storage.repaired(replica.replicaId);
+      this.#context.step(replica, { kind: 'barred', nowMs: this.#context.nowMs, barred: false });
       this.#context.reviewFollowing(replica);
     });
   }

@@ -123,6 +123,13 @@ export class ReplicaLifecycle {
   // -------------------------------------------------------------- recovery
 
   async recover(): Promise<void> {
+    const { storeDamage } = this.#context.storage;
+    // No replica of this store may act, not even under ids that look whole (DECISIONS W6).
+    if (storeDamage !== undefined) {
+      throw new Error(
+        `The store is damaged in a way that may have hidden votes; it must be formatted anew and rejoin: ${storeDamage}`,
+      );
+    }
     const starts: { readonly replica: GroupReplica; readonly start: CoreStart }[] = [];
     const recovered = [...this.#context.storage.recovered];
     const worker = async (): Promise<void> => {
@@ -137,6 +144,7 @@ export class ReplicaLifecycle {
         // In an order that does not depend on whose files were read first.
         starts.sort((some, other) => some.replica.groupId - other.replica.groupId);
         for (const { replica, start } of starts) if (!replica.removed) this.#startCore(replica, start);
+        this.#context.storage.endReplay();
         resolve();
       });
     });

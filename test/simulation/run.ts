@@ -1,0 +1,66 @@
+/**
+ * Runs seeds of the Raft simulation: `npm run simulate -- --seeds 1..1000`, or one with its story: `npm run simulate -- --seed 42 --trace`.
+ * `--twice` runs each seed two times and compares the hashes of all they did.
+ */
+import { parseArgs } from 'node:util';
+import { RaftSimulation, type SimulationResult } from './raft-simulation.ts';
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string' },
+    seeds: { type: 'string', default: '1..100' },
+    trace: { type: 'boolean', default: false },
+    twice: { type: 'boolean', default: false },
+    'keep-going': { type: 'boolean', default: false },
+  },
+});
+
+const [first, last] = values.seed === undefined ? range(values.seeds) : [Number(values.seed), Number(values.seed)];
+const startedMs = performance.now();
+const totals: Record<string, number> = {};
+let failures = 0;
+for (let seed = first; seed <= last; seed++) {
+  try {
+    const result = await run(seed);
+    if (values.twice) {
+      const again = await run(seed);
+      if (again.hash !== result.hash) throw new Error('Two runs of the seed differ');
+    }
+    count(result);
+    if (values.seed !== undefined) console.log(result);
+  } catch (error) {
+    failures++;
+    console.error(`seed ${seed} failed:`, error);
+    console.error(`replay: npm run simulate -- --seed ${seed} --trace`);
+    if (!values['keep-going']) process.exit(1);
+  }
+  if ((seed - first + 1) % 100 === 0) report(seed);
+}
+report(last);
+process.exit(failures === 0 ? 0 : 1);
+
+function run(seed: number): Promise<SimulationResult> {
+  const trace = values.trace ? { trace: (line: string) => console.log(line) } : {};
+  return new RaftSimulation(seed, trace).run();
+}
+
+function count(result: SimulationResult): void {
+  for (const [name, value] of Object.entries({ ...result, ...result.faults })) {
+    if (typeof value === 'number' && name !== 'hash') totals[name] = (totals[name] ?? 0) + value;
+  }
+}
+
+function report(seed: number): void {
+  const seconds = (performance.now() - startedMs) / 1000;
+  const simulated = (totals['simulatedMs'] ?? 0) / 1000;
+  console.log(
+    `seed ${seed}: ${failures} failed, ${seconds.toFixed(0)} s, ${(simulated / seconds).toFixed(0)}x real time, ${((totals['events'] ?? 0) / seconds / 1000).toFixed(0)}k events/s`,
+    JSON.stringify(totals),
+  );
+}
+
+function range(text: string): [number, number] {
+  const match = /^(\d+)\.\.(\d+)$/.exec(text);
+  if (match === null) throw new Error(`Not a range of seeds: ${text}`);
+  return [Number(match[1]), Number(match[2])];
+}

@@ -1,0 +1,192 @@
+/** One simulated broker: a disk that outlives its processes, and at most one process with a WAL, a driver and list state machines. */
+
+import { RaftDriver, type RaftDriverOptions } from '../../src/raft/raft-driver.ts';
+import type { RaftGroup } from '../../src/raft/raft-group.ts';
+import type { BrokerId, GroupId } from '../../src/std/brands.ts';
+import { SILENT_LOG } from '../../src/std/log.ts';
+import type { SeededRandom } from '../../src/std/seeded-random.ts';
+import { Wal } from '../../src/wal/wal.ts';
+import { ListStateMachine } from './list-state-machine.ts';
+import type { RaftOracle } from './raft-oracle.ts';
+import type { SimulatedMachineTime, SimulatedTime } from './simulated-clock.ts';
+import { SimulatedDisk } from './simulated-disk.ts';
+import type { SimulatedNetwork } from './simulated-network.ts';
+
+export interface SimulatedBrokerOptions {
+  readonly time: SimulatedTime;
+  readonly network: SimulatedNetwork;
+  readonly oracle: RaftOracle;
+  readonly random: SeededRandom;
+  readonly brokerId: BrokerId;
+  readonly peers: readonly BrokerId[];
+  readonly wal: { readonly segmentBytes: number; readonly bytesLimit: number; readonly cacheBytes: number };
+  readonly config: NonNullable<RaftDriverOptions['config']>;
+  /** Something broke that no injected fault explains. */
+  readonly failed: (error: unknown) => void;
+  /** The driver of a new process runs. */
+  readonly started: (broker: SimulatedBroker) => void;
+}
+
+export class SimulatedBroker {
+  readonly brokerId: BrokerId;
+  readonly storeId: Uint8Array;
+  readonly storeIdText: string;
+  readonly disk: SimulatedDisk;
+  readonly #options: SimulatedBrokerOptions;
+  #session = 0;
+  #machine: SimulatedMachineTime | undefined;
+  #driver: RaftDriver | undefined;
+  #machines = new Map<RaftGroup, ListStateMachine>();
+  /** Lags the sync of a slow disk, in milliseconds. */
+  slowDiskMs = 0;
+  /** Syncs that begin before this time take until then: a stalled disk. */
+  stalledUntilMs = 0;
+
+  constructor(options: SimulatedBrokerOptions) {
+    this.#options = options;
+    this.brokerId = options.brokerId;
+    this.storeId = options.random.bytes(16);
+    this.storeIdText = Buffer.from(this.storeId).toString('hex');
+    this.disk = new SimulatedDisk(options.time, { seed: options.random.uint32() });
+    this.disk.onOperation = ({ kind }) => {
+      if (kind !== 'sync') return undefined;
+      const stallMs = this.stalledUntilMs - options.time.now;
+      if (stallMs > 0) return { delayMs: stallMs };
+      return this.slowDiskMs > 0 ? { delayMs: this.slowDiskMs * (0.5 + this.disk.random.next()) } : undefined;
+    };
+  }
+
+  get state(): 'down' | 'starting' | 'running' | 'paused' {
+    if (this.#machine === undefined) return 'down';
+    if (this.#machine.state === 'paused') return 'paused';
+    return this.#driver === undefined ? 'starting' : 'running';
+  }
+
+  /** Undefined unless its process runs. */
+  get driver(): RaftDriver | undefined {
+    return this.state === 'running' ? this.#driver : undefined;
+  }
+
+  listOf(groupId: GroupId): ListStateMachine | undefined {
+    const group = this.driver?.get(groupId);
+    return group === undefined ? undefined : this.#machines.get(group);
+  }
+
+  start(): void {
+    const { time, network, random, failed } = this.#options;
+    const machine = time.machine({
+      wallOffsetMs: random.between(-1000, 1000),
+      monotonicOffsetMs: random.below(100_000),
+    });
+    this.#machine = machine;
+    this.#machines = new Map();
+    const guarded = (error: unknown): void => {
+      if (this.#machine === machine) failed(error);
+    };
+    this.#boot(machine, network, guarded).catch(guarded);
+  }
+
+  async #boot(
+    machine: SimulatedMachineTime,
+    network: SimulatedNetwork,
+    failed: (error: unknown) => void,
+  ): Promise<void> {
+    const { peers, wal, config, random, started } = this.#options;
+    const { brokerId, storeIdText } = this;
+    const mount = this.disk.mount(machine);
+    const info = { brokerId, storeId: storeIdText, session: ++this.#session };
+    const transport = network.process(machine, info);
+    const driverRandom = random.fork();
+    const storage = await Wal.open({
+      disk: mount,
+      clock: machine,
+      timers: machine,
+      directory: 'wal',
+      storeId: this.storeId,
+      ...wal,
+    });
+    const driver: RaftDriver = new RaftDriver({
+      brokerId,
+      storeId: storeIdText,
+      clock: machine,
+      timers: machine,
+      random: driverRandom,
+      log: SILENT_LOG,
+      storage,
+      transport,
+      createStateMachine: (group) => this.#createStateMachine(mount, group, failed),
+      destroyRemains: (_groupId, replicaId) => mount.removeDirectory(`list-${replicaId}`),
+      fatal: failed,
+      config,
+    });
+    driver.setPeers(peers.map((peer) => ({ brokerId: peer, host: 'simulated', port: peer })));
+    await driver.start();
+    this.#driver = driver;
+    started(this);
+  }
+
+  #createStateMachine(
+    mount: ConstructorParameters<typeof ListStateMachine>[0],
+    group: RaftGroup,
+    failed: (error: unknown) => void,
+  ): ListStateMachine {
+    const { oracle } = this.#options;
+    const { groupId, replicaId } = group;
+    const guard = (check: () => void): void => {
+      try {
+        check();
+      } catch (error) {
+        failed(error);
+        throw error;
+      }
+    };
+    const machine = new ListStateMachine(mount, replicaId, {
+      applied: (index, term, id) => guard(() => oracle.applied(groupId, replicaId, index, term, id)),
+      jumped: (index, items) => guard(() => oracle.jumped(groupId, replicaId, index, items)),
+      leadershipChanged: () => {
+        if (group.role === 'leader') guard(() => oracle.leads(groupId, group.currentTerm, replicaId));
+      },
+    });
+    this.#machines.set(group, machine);
+    return machine;
+  }
+
+  /** Ends the process: kill -9, or with the power for the disk. */
+  crash(random: SeededRandom, power: boolean): void {
+    const machine = this.#machine;
+    if (machine === undefined) return;
+    machine.kill();
+    this.#options.network.kill(this.brokerId);
+    if (power) this.disk.crash(random);
+    else this.disk.kill(random);
+    this.#forget();
+  }
+
+  #forget(): void {
+    this.#machine = undefined;
+    this.#driver = undefined;
+    this.#machines = new Map();
+  }
+
+  /** A graceful stop: leaders move, checkpoints are made. */
+  async stop(): Promise<void> {
+    const driver = this.driver;
+    const machine = this.#machine;
+    if (driver === undefined || machine === undefined) return;
+    await driver.transferAll(1_000);
+    await driver.close();
+    await driver.storage.close();
+    if (this.#machine !== machine) return;
+    machine.kill();
+    this.disk.kill(this.#options.random);
+    this.#forget();
+  }
+
+  pause(): void {
+    this.#machine?.pause();
+  }
+
+  resume(): void {
+    this.#machine?.resume();
+  }
+}
