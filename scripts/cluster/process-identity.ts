@@ -13,7 +13,6 @@ export interface ProcessState {
 }
 
 const hasProc = existsSync('/proc/self/stat');
-const PAGE_BYTES = 4096;
 
 /** Undefined if there is no such process, or only its zombie. */
 export function inspectProcess(pid: number): ProcessState | undefined {
@@ -22,21 +21,23 @@ export function inspectProcess(pid: number): ProcessState | undefined {
 
 function inspectProc(pid: number): ProcessState | undefined {
   let stat: string;
+  let status: string;
   try {
     stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    status = readFileSync(`/proc/${pid}/status`, 'utf8');
   } catch {
     // No such process: the usual case.
     return undefined;
   }
   // The name, in parentheses, may hold anything.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  const [state, startTicks, rssPages] = [fields[0] ?? '', fields[19] ?? '', Number(fields[21])];
+  const [state, startTicks] = [fields[0] ?? '', fields[19] ?? ''];
   if (state === 'Z' || state === 'X') return undefined;
   const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
   return {
     identity: `${pid} ${startTicks} ${boot}`,
     stopped: state === 'T' || state === 't',
-    rssBytes: rssPages * PAGE_BYTES,
+    rssBytes: Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) * 1024,
   };
 }
 
