@@ -1,43 +1,56 @@
-/** Several brokers' cluster controllers on fake Raft groups and virtual time: the metadata part of a cluster, without Raft, disk and network. */
-import { ClusterController } from '../../src/broker/cluster/cluster-controller.ts';
-import { FIRST_REPLICA_ID } from '../../src/broker/cluster/metadata-state.ts';
+/** The cluster part of several brokers on fake Raft groups and virtual time, without Raft, disk and network. */
+
+import type { ClusterDefaults } from '../../src/broker/cluster/change-executor.ts';
+import type { ClusterController } from '../../src/broker/cluster/cluster-controller.ts';
+import { ClusterServices } from '../../src/broker/cluster/cluster-services.ts';
+import type { BrokerEndpoints } from '../../src/broker/cluster/metadata-command.ts';
 import { MetadataStateMachine } from '../../src/broker/cluster/metadata-state-machine.ts';
-import { PartitionRegistry } from '../../src/broker/cluster/partition-registry.ts';
+import type { PartitionRegistry } from '../../src/broker/cluster/partition-registry.ts';
 import { decodeReplicaDescriptor, encodeReplicaDescriptor } from '../../src/broker/cluster/replica-descriptor.ts';
 import type { Member } from '../../src/raft/core/types.ts';
 import { assert } from '../../src/std/assert.ts';
-import { type BrokerId, brokerId, METADATA_GROUP_ID, type ReplicaId, replicaId } from '../../src/std/brands.ts';
+import { type BrokerId, brokerId, METADATA_GROUP_ID, replicaId } from '../../src/std/brands.ts';
 import { SeededRandom } from '../../src/std/seeded-random.ts';
-import { SimulatedTime } from '../simulation/simulated-clock.ts';
+import { type SimulatedMachineTime, SimulatedTime } from '../simulation/simulated-clock.ts';
 import { SimulatedDisk } from '../simulation/simulated-disk.ts';
 import { fakePartition, NullStateMachine } from './fake-partition.ts';
 import { type FakeRaftGroups, FakeRaftNetwork } from './fake-raft-groups.ts';
 
 export interface FakeBroker {
   readonly id: BrokerId;
-  readonly storeId: string;
+  readonly endpoints: BrokerEndpoints;
+  readonly machine: SimulatedMachineTime;
   readonly groups: FakeRaftGroups;
   readonly stateMachine: MetadataStateMachine;
+  readonly services: ClusterServices;
   readonly registry: PartitionRegistry;
   readonly controller: ClusterController;
-  /** Removals that the registry reported. */
-  readonly removed: ReplicaId[];
+  /** Why the broker stopped. */
+  readonly failures: unknown[];
 }
 
 export interface FakeClusterOptions {
+  /** First voters of the metadata group. */
   readonly brokers?: number;
   readonly seed?: number;
   readonly racks?: readonly string[];
-  readonly defaults?: { partitionCount: number; replicationFactor: number; allowsTopicDeletion: boolean };
+  /** Default: 1 partition, 3 replicas. */
+  readonly defaults?: ClusterDefaults;
+  /** Runs what brokers do beside requests; otherwise they are only registered. */
+  readonly tasks?: boolean;
 }
 
 export class FakeMetadataCluster {
-  readonly time = new SimulatedTime();
+  readonly time = new SimulatedTime({ wallStartMs: 1_000_000 });
   readonly network: FakeRaftNetwork;
   readonly brokers: FakeBroker[] = [];
+  readonly #options: FakeClusterOptions;
+  readonly #random: SeededRandom;
   readonly #stateMachines = new Map<BrokerId, MetadataStateMachine>();
 
-  private constructor() {
+  private constructor(options: FakeClusterOptions) {
+    this.#options = options;
+    this.#random = new SeededRandom(options.seed ?? 1);
     this.network = new FakeRaftNetwork({
       timers: this.time,
       makeStateMachine: (broker, group) => {
@@ -51,27 +64,27 @@ export class FakeMetadataCluster {
 
   /** A cluster whose broker 1 leads the metadata group and in which all brokers are registered. */
   static async start(options: FakeClusterOptions = {}): Promise<FakeMetadataCluster> {
-    const cluster = new FakeMetadataCluster();
-    const count = options.brokers ?? 3;
-    const random = new SeededRandom(options.seed ?? 1);
-    for (let i = 1; i <= count; i++) cluster.#addBroker(brokerId(i), random.fork(), options);
+    const cluster = new FakeMetadataCluster(options);
+    for (let i = 1; i <= (options.brokers ?? 3); i++) cluster.#add(i, `store-${i}`);
     const voters = cluster.brokers.map(
-      (broker, index): Member => ({ replicaId: replicaId(index + 1), brokerId: broker.id, storeId: broker.storeId }),
+      ({ id, endpoints }): Member => ({ replicaId: replicaId(id), brokerId: id, storeId: endpoints.storeId }),
     );
-    assert(voters.length < FIRST_REPLICA_ID, 'First replica ids are reserved');
-    for (const [index, broker] of cluster.brokers.entries()) {
-      broker.groups.create({
+    for (const { id, groups } of cluster.brokers) {
+      groups.create({
         groupId: METADATA_GROUP_ID,
-        replicaId: replicaId(index + 1),
+        replicaId: replicaId(id),
         membership: { voters, votersOutgoing: [], learners: [] },
         descriptor: encodeReplicaDescriptor({ kind: 'metadata' }),
       });
     }
     cluster.network.elect(METADATA_GROUP_ID, brokerId(1));
-    for (const [index, broker] of cluster.brokers.entries()) {
-      await cluster.register(broker, broker.storeId, options.racks?.[index] ?? null);
+    for (const broker of cluster.brokers) {
+      if (options.tasks === true) broker.services.start();
+      else await cluster.register(broker);
     }
-    await cluster.time.runFor(100);
+    await cluster.time.runFor(1000);
+    for (const broker of cluster.brokers)
+      assert(broker.controller.image.brokers.size === voters.length, 'All are registered');
     return cluster;
   }
 
@@ -81,56 +94,64 @@ export class FakeMetadataCluster {
     return broker;
   }
 
-  async register(broker: FakeBroker, storeId: string, rack: string | null = null): Promise<void> {
+  /** One more broker, with an empty store and no replica of the metadata group. */
+  join(id: number): FakeBroker {
+    const broker = this.#add(id, `store-${id}`);
+    broker.services.start();
+    return broker;
+  }
+
+  /** The broker's store is lost; it comes back with an empty one. */
+  replaceStore(id: number, storeId: string): FakeBroker {
+    this.broker(id).services.stop();
+    this.network.setLive(brokerId(id), false);
+    this.network.forget(brokerId(id));
+    const broker = this.#add(id, storeId);
+    this.network.setLive(brokerId(id), true);
+    broker.services.start();
+    return broker;
+  }
+
+  async register(broker: FakeBroker): Promise<void> {
+    broker.controller.start();
     const executed = await this.time.settle(
-      broker.controller.changes.execute<'registerBroker'>(
-        {
-          kind: 'registerBroker',
-          broker: {
-            brokerId: broker.id,
-            storeId,
-            host: 'localhost',
-            port: 9000 + broker.id,
-            raftHost: 'localhost',
-            raftPort: 9100 + broker.id,
-            rack,
-          },
-        },
-        10_000,
-      ),
+      broker.controller.changes.execute<'registerBroker'>({ kind: 'registerBroker', broker: broker.endpoints }, 10_000),
     );
     assert(executed.kind === 'done', 'The registration is in effect');
   }
 
-  #addBroker(id: BrokerId, random: SeededRandom, options: FakeClusterOptions): void {
+  #add(number: number, storeId: string): FakeBroker {
+    const id = brokerId(number);
     const groups = this.network.addBroker(id);
-    const storeId = `store-${id}`;
+    const machine = this.time.machine();
     const disk = new SimulatedDisk(this.time).mount();
     const stateMachine = new MetadataStateMachine({ clusterId: 'fake', disk, timers: this.time });
     this.#stateMachines.set(id, stateMachine);
-    const removed: ReplicaId[] = [];
-    const registry = new PartitionRegistry({
+    const failures: unknown[] = [];
+    const endpoints: BrokerEndpoints = {
       brokerId: id,
       storeId,
-      groups,
-      timers: this.time,
-      openPartition: (group, topic, partition) => fakePartition(group, topic.name, topic.topicId, partition),
-      onRemoved: (ids) => removed.push(...ids),
-      fail(error) {
-        throw error;
-      },
-    });
-    const controller = new ClusterController({
-      brokerId: id,
+      host: 'localhost',
+      port: 9000 + id,
+      raftHost: 'localhost',
+      raftPort: 9100 + id,
+      rack: this.#options.racks?.[id - 1] ?? null,
+    };
+    const services = new ClusterServices({
+      broker: endpoints,
       groups,
       stateMachine,
-      registry,
-      clock: this.time,
+      clock: machine,
       timers: this.time,
-      random,
-      defaults: options.defaults ?? { partitionCount: 1, replicationFactor: 3, allowsTopicDeletion: true },
+      random: this.#random.fork(),
+      defaults: this.#options.defaults ?? { partitionCount: 1, replicationFactor: 3, allowsTopicDeletion: true },
+      openPartition: (group, topic, partition) => fakePartition(group, topic.name, topic.topicId, partition),
+      needsClusterTime: (image) => image.topics.size > 0,
+      fail: (error) => failures.push(error),
     });
-    controller.start();
-    this.brokers.push({ id, storeId, groups, stateMachine, registry, controller, removed });
+    const { registry, controller } = services;
+    const broker = { id, endpoints, machine, groups, stateMachine, services, registry, controller, failures };
+    this.brokers[number - 1] = broker;
+    return broker;
   }
 }

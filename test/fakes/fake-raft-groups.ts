@@ -99,6 +99,12 @@ export class FakeRaftNetwork {
     if (live) for (const group of this.shared.values()) this.applyEverywhere(group);
   }
 
+  /** The broker's store is lost with all replicas on it. */
+  forget(broker: BrokerId): void {
+    this.brokers.delete(broker);
+    for (const group of this.shared.values()) group.replicas.delete(broker);
+  }
+
   sharedGroup(groupId: GroupId): SharedGroup {
     const group = this.shared.get(groupId);
     assert(group !== undefined, `Group ${groupId} exists`);
@@ -241,6 +247,9 @@ export class FakeGroup implements RaftGroup {
   readonly replicaId: ReplicaId;
   readonly stateMachine: StateMachine;
   readonly uncommittedBytes = 0;
+  readonly descriptor: Uint8Array;
+  /** Membership that the replica was created with. */
+  readonly createdWith: Membership;
   /** Targets of changeVoters, in order. */
   readonly membershipChanges: { voters: readonly Member[]; learners: readonly Member[] }[] = [];
   readonly transfers: (BrokerId | undefined)[] = [];
@@ -257,6 +266,8 @@ export class FakeGroup implements RaftGroup {
     this.#shared = shared;
     this.groupId = group.groupId;
     this.replicaId = group.replicaId;
+    this.descriptor = group.descriptor;
+    this.createdWith = group.membership;
     this.stateMachine = network.makeStateMachine(broker.brokerId, group);
   }
 

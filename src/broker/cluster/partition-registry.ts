@@ -181,7 +181,8 @@ function initialMembership(placement: PartitionPlacement, own: ReplicaPlacement)
   if (placement.version === 0) {
     return { voters: placement.replicas.map(member), votersOutgoing: [], learners: [] };
   }
-  const others = [...placement.replicas, ...placement.removing].filter((replica) => replica !== own);
+  // Without the replica that was lost with this broker's old store.
+  const others = [...placement.replicas, ...placement.removing].filter(({ brokerId }) => brokerId !== own.brokerId);
   return { voters: others.map(member), votersOutgoing: [], learners: [member(own)] };
 }
 
