@@ -1,0 +1,118 @@
+/** What must hold for what brokers tell beside records: high watermarks, ends of logs, error codes, and acknowledgements in times without a quorum. */
+import { type HistoryEvent, isClientEvent, Mark } from '../history/history.ts';
+import { type Operation, placed, polled } from '../history/operation.ts';
+import { KnownMaximum } from './check-order.ts';
+import type { Findings } from './violation.ts';
+
+/** Error names that the checks below react to; whoever records errors uses them. */
+export const CheckedError = {
+  /** [name, key, offset] */
+  offsetOutOfRange: 'offset-out-of-range',
+  /** [name, key]: the batch refused was the oldest that this producer had open, and all before it were acknowledged. */
+  outOfOrderAtHead: 'out-of-order-sequence-at-head',
+} as const;
+
+export function checkAnswers(
+  events: readonly HistoryEvent[],
+  operations: readonly Operation[],
+  findings: Findings,
+): void {
+  checkHighWatermarks(operations, findings);
+  checkKnownEnds(operations, findings);
+  checkQuorum(events, operations, findings);
+  for (const { f, completion } of operations) {
+    const error = completion?.error;
+    if (f === 'send' && error?.[0] === CheckedError.outOfOrderAtHead) {
+      findings.add(
+        'sequence-broken',
+        completion!,
+        `A producer of key ${error[1]} was told that its next batch is out of order`,
+      );
+    }
+  }
+}
+
+function checkHighWatermarks(operations: readonly Operation[], findings: Findings): void {
+  const highest = new Map<string, number>();
+  for (const { f, process, completion } of operations) {
+    if (f !== 'poll' || completion?.highWatermarks === undefined) continue;
+    for (const [key, highWatermark] of Object.entries(completion.highWatermarks)) {
+      const id = `${process}/${key}`;
+      const before = highest.get(id) ?? -1;
+      if (highWatermark < before) {
+        findings.add(
+          'high-watermark-regression',
+          completion,
+          `Process ${process} saw the high watermark ${highWatermark} of key ${key} after ${before}`,
+        );
+      }
+      highest.set(id, Math.max(before, highWatermark));
+    }
+  }
+}
+
+/** ListOffsets is linearizable, and an offset up to the known end is never out of range. */
+function checkKnownEnds(operations: readonly Operation[], findings: Findings): void {
+  const ends = new Map<number, KnownMaximum>();
+  const endOf = (key: number): KnownMaximum => {
+    let end = ends.get(key);
+    if (end === undefined) ends.set(key, (end = new KnownMaximum()));
+    return end;
+  };
+  for (const operation of operations) {
+    const at = operation.completion;
+    if (at === undefined) continue;
+    if (operation.f === 'send' && operation.type === 'ok') {
+      for (const { key, offset } of placed(operation)) if (offset !== null) endOf(key).add(at, offset + 1);
+    } else if (operation.f === 'poll') {
+      for (const { key, records } of polled(operation)) for (const [offset] of records) endOf(key).add(at, offset + 1);
+    } else if (operation.f === 'list-offsets' && operation.type === 'ok') {
+      for (const [key, end] of Object.entries(operation.completion!.value)) endOf(Number(key)).add(at, end);
+    }
+  }
+  for (const end of ends.values()) end.seal();
+  for (const operation of operations) {
+    const at = operation.completion;
+    if (at === undefined) continue;
+    if (operation.f === 'list-offsets' && operation.type === 'ok') {
+      for (const [key, end] of Object.entries(operation.completion!.value)) {
+        const before = endOf(Number(key)).before(operation.invoke);
+        if (end < before) {
+          findings.add('stale-end-offset', at, `Key ${key} was said to end at ${end}, but ${before} was known before`);
+        }
+      }
+    } else if (operation.f === 'poll' && at.error?.[0] === CheckedError.offsetOutOfRange) {
+      const [, key, offset] = at.error as [string, number, number];
+      const before = endOf(key).before(operation.invoke);
+      if (offset <= before) {
+        findings.add(
+          'false-out-of-range',
+          at,
+          `Offset ${offset} of key ${key} was refused, but ${before} was known before`,
+        );
+      }
+    }
+  }
+}
+
+/** Sent after the quorum was lost and answered before it came back: no majority can have flushed it. */
+function checkQuorum(events: readonly HistoryEvent[], operations: readonly Operation[], findings: Findings): void {
+  const outages: { from: number; to: number }[] = [];
+  for (const event of events) {
+    if (isClientEvent(event)) continue;
+    if (event.f === Mark.quorumLost) outages.push({ from: event.index, to: Number.POSITIVE_INFINITY });
+    const last = outages.at(-1);
+    if (event.f === Mark.quorumBack && last !== undefined) last.to = Math.min(last.to, event.index);
+  }
+  for (const operation of operations) {
+    if (operation.f !== 'send' || operation.type !== 'ok') continue;
+    const { invoke, completion } = operation;
+    if (outages.some(({ from, to }) => invoke.index > from && completion!.index < to)) {
+      findings.add(
+        'ack-without-quorum',
+        completion!,
+        `Process ${operation.process} got an acknowledgement without a quorum`,
+      );
+    }
+  }
+}

@@ -1,0 +1,96 @@
+/** What a history tells about the contents of each partition: which value is at which offset, who sent it, who read it. The ground on which all checks stand. */
+import type { ClientEvent } from '../history/history.ts';
+import { attempted, type Operation, placed, polled, type SendOperation } from '../history/operation.ts';
+
+export interface SentValue {
+  readonly value: number;
+  readonly operation: SendOperation;
+  /** Every offset at which it was seen, by its producer or a reader. */
+  readonly offsets: Set<number>;
+  /** A poll returned it. */
+  read: boolean;
+  /** Where its producer was told it is. */
+  acknowledgedOffset: number | undefined;
+}
+
+export interface KeyObservations {
+  readonly key: number;
+  readonly sent: Map<number, SentValue>;
+  /** offset → first value seen there. */
+  readonly valueAt: Map<number, number>;
+  /** Offsets at which more than one value was seen. */
+  readonly conflicts: { readonly offset: number; readonly value: number; readonly at: ClientEvent }[];
+  /** Values that were read and that nobody sent. */
+  readonly neverSent: { readonly offset: number; readonly value: number; readonly at: ClientEvent }[];
+  /** Highest offset that any poll returned; −1: none. */
+  highestRead: number;
+  /** All offsets seen, ascending. */
+  order: number[];
+  /** offset → its place in `order`. */
+  rank: Map<number, number>;
+}
+
+export type Observations = ReadonlyMap<number, KeyObservations>;
+
+export function observe(operations: readonly Operation[]): Observations {
+  const keys = new Map<number, KeyObservations>();
+  const of = (key: number): KeyObservations => {
+    let known = keys.get(key);
+    if (known === undefined) {
+      known = {
+        key,
+        sent: new Map(),
+        valueAt: new Map(),
+        conflicts: [],
+        neverSent: [],
+        highestRead: -1,
+        order: [],
+        rank: new Map(),
+      };
+      keys.set(key, known);
+    }
+    return known;
+  };
+
+  for (const operation of operations) {
+    if (operation.f !== 'send') continue;
+    for (const { key, value } of attempted(operation)) {
+      const { sent } = of(key);
+      if (sent.has(value)) throw new Error(`Value ${value} of key ${key} was sent twice by the workload`);
+      sent.set(value, { value, operation, offsets: new Set(), read: false, acknowledgedOffset: undefined });
+    }
+  }
+  const see = (known: KeyObservations, offset: number, value: number, at: ClientEvent): void => {
+    const before = known.valueAt.get(offset);
+    if (before === undefined) known.valueAt.set(offset, value);
+    else if (before !== value) known.conflicts.push({ offset, value, at });
+    known.sent.get(value)?.offsets.add(offset);
+  };
+  for (const operation of operations) {
+    if (operation.f === 'send') {
+      for (const { key, offset, value } of placed(operation)) {
+        if (offset === null) continue;
+        const known = of(key);
+        see(known, offset, value, operation.completion!);
+        const sent = known.sent.get(value);
+        if (sent !== undefined && operation.type === 'ok') sent.acknowledgedOffset = offset;
+      }
+    } else if (operation.f === 'poll') {
+      for (const { key, records } of polled(operation)) {
+        const known = of(key);
+        for (const [offset, value] of records) {
+          see(known, offset, value, operation.completion!);
+          known.highestRead = Math.max(known.highestRead, offset);
+          const sent = known.sent.get(value);
+          if (sent === undefined) known.neverSent.push({ offset, value, at: operation.completion! });
+          else sent.read = true;
+        }
+      }
+    }
+  }
+  for (const known of keys.values()) {
+    known.order = [...known.valueAt.keys()].sort((a, b) => a - b);
+    known.rank = new Map(known.order.map((offset, rank) => [offset, rank]));
+  }
+  return keys;
+}
