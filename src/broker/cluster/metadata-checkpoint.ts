@@ -1,8 +1,7 @@
 /**
  * The durable form of the metadata state: inside the checkpoint itself while small (checkpoints are copied whenever a WAL segment is reused, DECISIONS W1), else a file that it names.
  *
- * Promise: a file named by a checkpoint that was returned is complete and fsynced with its directory. Old files go only when two newer checkpoints exist, so the one that a crash falls back to is
- * still there.
+ * Promise: a file named by a checkpoint that was returned is complete and fsynced with its directory. It stays until a later checkpoint is durable in the WAL: no crash falls back to it then.
  */
 import { ByteReader } from '../../kafka-protocol/byte-reader.ts';
 import { ByteWriter } from '../../kafka-protocol/byte-writer.ts';
@@ -12,13 +11,14 @@ import { readString } from './metadata-command.ts';
 
 const INLINE_BYTES_MAX = 16 * 1024;
 const FORM = { inline: 0, file: 1 } as const;
-const FILES_KEPT = 3;
-const FILE_NAME = /^state-(\d{16})$/;
+const FILE_NAME = /^state-\d{16}$/;
 
 export class MetadataCheckpointFiles {
   readonly #disk: Disk;
   readonly #directory: string;
   readonly #inlineBytesMax: number;
+  /** Index of the newest checkpoint that is durable in the WAL. */
+  #durableIndex = 0;
 
   /** `directory` belongs to this replica alone. */
   constructor(disk: Disk, directory: string, options: { inlineBytesMax?: number } = {}) {
@@ -29,15 +29,15 @@ export class MetadataCheckpointFiles {
 
   /** Makes `state` (which carries its own checksum) durable; resolves with the checkpoint's payload. */
   async save(state: Uint8Array, index: number): Promise<Uint8Array> {
+    await this.#removeOldFiles();
     const writer = new ByteWriter();
     if (state.length <= this.#inlineBytesMax) {
       writer.int8(FORM.inline);
       writer.raw(state);
       return Buffer.concat(writer.finish());
     }
-    const name = `state-${String(index).padStart(16, '0')}`;
+    const name = fileName(index);
     await this.#writeFile(name, state);
-    await this.#removeOldFiles(name);
     writer.int8(FORM.file);
     writer.compactString(name);
     writer.int64(state.length);
@@ -62,6 +62,11 @@ export class MetadataCheckpointFiles {
     }
   }
 
+  /** The checkpoint of `index` is durable: files of earlier ones go with the next {@link save}. */
+  durable(index: number): void {
+    this.#durableIndex = Math.max(this.#durableIndex, index);
+  }
+
   async destroy(): Promise<void> {
     await this.#disk.removeDirectory(this.#directory);
     await this.#disk.syncDirectory(parentOf(this.#directory));
@@ -83,12 +88,16 @@ export class MetadataCheckpointFiles {
     await this.#disk.syncDirectory(this.#directory);
   }
 
-  async #removeOldFiles(newest: string): Promise<void> {
-    const names = await this.#disk.list(this.#directory);
-    // A file with a higher index than the newest is left from before a crash; a checkpoint may still name it, so it is not counted as old.
-    const states = names.filter((name) => FILE_NAME.test(name) && name <= newest).sort();
-    for (const name of states.slice(0, -FILES_KEPT)) await this.#disk.removeFile(`${this.#directory}/${name}`);
+  async #removeOldFiles(): Promise<void> {
+    const durable = fileName(this.#durableIndex);
+    for (const name of await this.#disk.list(this.#directory)) {
+      if (FILE_NAME.test(name) && name < durable) await this.#disk.removeFile(`${this.#directory}/${name}`);
+    }
   }
+}
+
+function fileName(index: number): string {
+  return `state-${String(index).padStart(16, '0')}`;
 }
 
 function parentOf(path: string): string {

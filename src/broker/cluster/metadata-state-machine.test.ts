@@ -79,15 +79,20 @@ describe('MetadataStateMachine', () => {
     expect(restored.image.nextProducerId).toBe(5);
   });
 
-  test('keeps the files that the last checkpoints name, and no more', async () => {
+  test('keeps the file of a checkpoint until a later one is durable', async () => {
     const machine = new Machine(0);
     const stateMachine = machine.open();
+    const files = () => machine.disk.paths().filter((path) => path.startsWith('metadata/state-'));
     const checkpoints: StateCheckpoint[] = [];
-    for (let i = 0; i < 6; i++) {
+    for (let i = 0; i < 4; i++) {
       apply(stateMachine, [producerIds(1)]);
       checkpoints.push(await machine.time.settle(stateMachine.checkpoint()));
     }
-    expect(machine.disk.paths().filter((path) => path.startsWith('metadata/state-'))).toHaveLength(3);
+    expect(files()).toHaveLength(4);
+    stateMachine.checkpointDurable(logIndex(3));
+    apply(stateMachine, [producerIds(1)]);
+    checkpoints.push(await machine.time.settle(stateMachine.checkpoint()));
+    expect(files()).toHaveLength(3);
     for (const checkpoint of checkpoints.slice(-3)) {
       const restored = machine.open();
       await machine.time.settle(restored.restore(checkpoint));

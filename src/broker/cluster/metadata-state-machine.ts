@@ -89,6 +89,10 @@ export class MetadataStateMachine implements StateMachine {
     return { index: logIndex(state.appliedIndex), term: term(state.appliedTerm), payload };
   }
 
+  checkpointDurable(index: LogIndex): void {
+    this.#files.durable(index);
+  }
+
   bytesSinceCheckpoint(): number {
     return this.#bytesSinceCheckpoint;
   }
