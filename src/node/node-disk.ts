@@ -7,6 +7,7 @@
 import * as fs from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { assert } from '../std/assert.ts';
 import { type Disk, DiskError, type DiskFile, type OpenOptions } from '../std/disk.ts';
 import { AlignedMemory } from './aligned-memory.ts';
 import { NodeFile } from './node-file.ts';
@@ -140,6 +141,7 @@ export class NodeDisk implements Disk {
   }
 
   #absolute(path: string): string {
+    assert(!path.startsWith('/') && !path.split('/').includes('..'), `A path stays inside the data directory: ${path}`);
     return join(this.#root, path);
   }
 }
