@@ -21,7 +21,7 @@ describe('NodeDisk', () => {
   it('refuses memory that is not aligned for direct writes, and paths outside its directory', async () => {
     const disk = await openDisk();
     const file = await disk.openFile('a', { create: true, direct: true });
-    await expect(file.write(0, [new Uint8Array(4096)])).rejects.toThrow('not aligned');
+    await expect(file.write(0, [new Uint8Array(4096)])).rejects.toThrow('aligned memory');
     await file.close();
     await expect(disk.openFile('../a', { create: true })).rejects.toThrow('inside the data directory');
   });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { SeededRandom } from '../../src/std/seeded-random.ts';
+import { itKeepsTheDiskContract } from './disk-contract.ts';
 import { SimulatedTime } from './simulated-clock.ts';
 import { SimulatedDisk } from './simulated-disk.ts';
 
@@ -17,6 +18,11 @@ async function withFile(options: { sync: boolean }) {
 }
 
 describe('SimulatedDisk', () => {
+  itKeepsTheDiskContract(async () => {
+    const time = new SimulatedTime();
+    return { disk: new SimulatedDisk(time).mount(), settle: (promise) => time.settle(promise) };
+  });
+
   it('keeps synced bytes and synced names through a power loss, and loses the others when told to', async () => {
     const { time, platter, disk, file } = await withFile({ sync: true });
     await time.settle(file.write(512, [bytes(3)]));
