@@ -45,8 +45,8 @@ export class LogSegment {
   isDropped = false;
   /** The index files do not fit the log: lookups scan from the start instead. */
   isIndexDamaged = false;
-  /** Where the batch at `offset` begins: the place where the last file read ended, so that a sequential reader looks nothing up. */
-  readHint: { offset: number; position: number } | undefined;
+  /** Where the batch with this base offset begins: the place where the last file read ended, so that a sequential reader looks nothing up. */
+  readHint: { readonly baseOffset: number; readonly position: number } | undefined;
   #bytesSinceIndexEntry = 0;
 
   /** An existing segment as a checkpoint describes it, or a new one that starts at `baseOffset`. */

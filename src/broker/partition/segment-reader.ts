@@ -73,10 +73,15 @@ export async function offsetBeforeTimestamp(shared: Shared, segment: LogSegment,
   return offset >= segment.baseOffset && offset < segment.nextOffset ? offset : segment.baseOffset;
 }
 
-/** Position of the batch that contains `offset`. */
-async function seek(shared: Shared, segment: LogSegment, reader: SegmentWindow, offset: number): Promise<number> {
+interface BatchStart {
+  readonly position: number;
+  readonly baseOffset: number;
+}
+
+/** Where the batch that contains `offset` must be, and with which base offset. */
+async function seek(shared: Shared, segment: LogSegment, reader: SegmentWindow, offset: number): Promise<BatchStart> {
   const { readHint } = segment;
-  if (readHint !== undefined && readHint.offset === offset) return readHint.position;
+  if (readHint !== undefined && readHint.baseOffset === offset) return readHint;
   const entry = segment.isIndexDamaged ? undefined : await findIndexEntry(shared, segment, offset);
   if (entry !== undefined) {
     const at = entry.position >= 0 && entry.position < reader.limit ? await reader.batchOrFlaw(entry.position) : 'none';
@@ -91,13 +96,14 @@ async function seek(shared: Shared, segment: LogSegment, reader: SegmentWindow, 
   return walk(reader, 0, segment.baseOffset, offset);
 }
 
-async function walk(reader: SegmentWindow, from: number, baseOffset: number, offset: number): Promise<number> {
+async function walk(reader: SegmentWindow, from: number, baseOffset: number, offset: number): Promise<BatchStart> {
   let position = from;
   let expected = baseOffset;
   for (;;) {
     const at = await reader.batch(position, expected);
-    expected = storedNextOffset(reader.bytes, at);
-    if (expected > offset) return position;
+    const nextOffset = storedNextOffset(reader.bytes, at);
+    if (nextOffset > offset) return { position, baseOffset: expected };
+    expected = nextOffset;
     position += storedSizeBytes(reader.bytes, at);
   }
 }
@@ -106,13 +112,12 @@ async function collect(
   segment: LogSegment,
   reader: SegmentWindow,
   epochs: EpochTable,
-  start: number,
+  { position: start, baseOffset: firstOffset }: BatchStart,
   maxBytes: number,
   atLeastOne: boolean,
 ): Promise<SegmentRead> {
-  let at = await reader.batch(start, undefined);
+  let at = await reader.batch(start, firstOffset);
   const firstSize = storedSizeBytes(reader.bytes, at);
-  const firstOffset = storedBaseOffset(reader.bytes, at);
   if (firstSize > maxBytes && !atLeastOne) return { bytes: new Uint8Array(0), nextOffset: firstOffset };
   if (at + firstSize > reader.bytes.length) at = await reader.load(start, firstSize);
   const from = at;
@@ -122,11 +127,15 @@ async function collect(
   while (at + BATCH_HEADER_BYTES <= end && (at === from || at + storedSizeBytes(bytes, at) <= end)) {
     const position = start + at - from;
     const flaw = batchFlaw(bytes, at, nextOffset, epochs);
-    if (flaw !== undefined) throw reader.damage(position, flaw);
+    if (flaw !== undefined) {
+      // What lies before the damage is intact; who reads on meets it first.
+      if (at > from) break;
+      throw reader.damage(position, flaw);
+    }
     nextOffset = storedNextOffset(bytes, at);
     at += storedSizeBytes(bytes, at);
   }
-  segment.readHint = { offset: nextOffset, position: start + at - from };
+  segment.readHint = { baseOffset: nextOffset, position: start + at - from };
   return { bytes: bytes.subarray(from, at), nextOffset };
 }
 
@@ -200,10 +209,10 @@ class SegmentWindow {
   }
 
   /** Index in {@link bytes} of the batch at file position `position`; its header at least is there. Rejects if it is none, or does not begin at `baseOffset`. */
-  async batch(position: number, baseOffset: number | undefined): Promise<number> {
+  async batch(position: number, baseOffset: number): Promise<number> {
     const at = await this.batchOrFlaw(position);
     if (typeof at === 'string') throw this.damage(position, at);
-    if (baseOffset !== undefined && storedBaseOffset(this.bytes, at) !== baseOffset) {
+    if (storedBaseOffset(this.bytes, at) !== baseOffset) {
       throw this.damage(position, `base offset is ${storedBaseOffset(this.bytes, at)} instead of ${baseOffset}`);
     }
     return at;

@@ -80,6 +80,8 @@ export class TailChunk {
 
 export class TailCache {
   readonly budgetBytes: number;
+  /** So that a small budget is not used up by few pages. */
+  readonly #pageBytesMax: number;
   #usedBytes = 0;
   /** All chunks by age; released ones are skipped. */
   #queue: ({ chunk: TailChunk; owner: TailOwner } | undefined)[] = [];
@@ -88,6 +90,9 @@ export class TailCache {
 
   constructor(budgetBytes: number) {
     this.budgetBytes = budgetBytes;
+    let pageBytes = PAGE_BYTES_MIN;
+    while (pageBytes < PAGE_BYTES_MAX && pageBytes * 16 <= budgetBytes) pageBytes *= 2;
+    this.#pageBytesMax = pageBytes;
   }
 
   /** Bytes of the pages in use; above the budget only while their partitions write. */
@@ -143,7 +148,7 @@ export class TailCache {
 
   #page(sizeBytes: number, previousPageBytes: number): Uint8Array {
     if (sizeBytes > PAGE_BYTES_MAX) return Buffer.allocUnsafeSlow(sizeBytes);
-    let pageBytes = Math.min(PAGE_BYTES_MAX, Math.max(PAGE_BYTES_MIN, previousPageBytes * 2));
+    let pageBytes = Math.min(this.#pageBytesMax, Math.max(PAGE_BYTES_MIN, previousPageBytes * 2));
     while (pageBytes < sizeBytes) pageBytes *= 2;
     let free = this.#free.get(pageBytes);
     if (free === undefined) {
