@@ -59,11 +59,14 @@ export interface ClusterFormationOptions {
   readonly network: FormationNetwork;
   readonly timers: Timers;
   readonly log: Log;
-  /** Pause between two questions to the same voter. */
+  /** Pause between the first two questions to the same voter. */
   readonly retryMs?: number;
 }
 
 const RETRY_MS = 25;
+/** The pause grows up to this: a voter that comes late asks the others itself, so nobody needs to look for it often. */
+const RETRY_MS_MAX = 250;
+const RETRY_GROWTH = 1.1;
 
 export class ClusterFormation {
   readonly #options: ClusterFormationOptions;
@@ -129,6 +132,7 @@ export class ClusterFormation {
   }
 
   async #askUntilBound(voter: VoterAddress): Promise<void> {
+    let pauseMs = this.#options.retryMs ?? RETRY_MS;
     while (!this.#stopped && !this.#binding) {
       const told = this.#candidate;
       try {
@@ -140,11 +144,12 @@ export class ClusterFormation {
         if (error instanceof IdentityError) this.#warnOnce(error.message);
       }
       // What it does not know yet it shall hear at once.
-      if (told === this.#candidate && !this.#stopped && !this.#binding) await this.#pause();
+      if (told === this.#candidate && !this.#stopped && !this.#binding) await this.#pause(pauseMs);
+      pauseMs = Math.min(RETRY_MS_MAX, pauseMs * RETRY_GROWTH);
     }
   }
 
-  #pause(): Promise<void> {
+  #pause(pauseMs: number): Promise<void> {
     return new Promise((resolve) => {
       let timer: TimerHandle | undefined;
       const wake = (): void => {
@@ -152,7 +157,7 @@ export class ClusterFormation {
         timer?.cancel();
         resolve();
       };
-      timer = this.#options.timers.after(this.#options.retryMs ?? RETRY_MS, wake);
+      timer = this.#options.timers.after(pauseMs, wake);
       this.#wakers.add(wake);
     });
   }
