@@ -99,7 +99,7 @@ export class CoreCluster {
 
   step(replica: CoreReplica, event: RaftEvent): Effects {
     assert(replica.alive, 'A dead replica takes no step');
-    const before = replica.core.commitIndex;
+    const before = { commitIndex: replica.core.commitIndex, membership: replica.core.membership };
     if (event.kind === 'read') replica.readFloors.set(event.requestId, this.invariants.committedIndex);
     const effects = replica.core.step(event);
     replica.disk.write(effects);

@@ -3,8 +3,7 @@
  * wrote; throws an InvariantError at the first contradiction.
  */
 
-import { isQuorum } from '../../src/raft/core/quorum.ts';
-import type { Effects, OutboundMessage } from '../../src/raft/core/types.ts';
+import type { Effects, Member, Membership, OutboundMessage } from '../../src/raft/core/types.ts';
 import { assert } from '../../src/std/assert.ts';
 import { type LogIndex, logIndex, type ReplicaId } from '../../src/std/brands.ts';
 import type { Entry } from '../../src/wal/replica-storage.ts';
@@ -30,10 +29,13 @@ export class CoreInvariants {
     return logIndex(this.#committed.length - 1);
   }
 
-  /** After a step of `replica`, its writes taken by the disk, its messages not yet sent. `before`: commit index before the step. */
-  stepped(replica: CoreReplica, effects: Effects, before: LogIndex): void {
+  /** After a step of `replica`, its writes taken by the disk, its messages not yet sent. `before`: as it was before the step. */
+  stepped(replica: CoreReplica, effects: Effects, before: { commitIndex: LogIndex; membership: Membership }): void {
     if (effects.append.length > 0) this.#logMatching(replica, effects.append);
-    if (effects.commitIndex > before) this.#committedEntries(replica, before, effects.commitIndex);
+    if (effects.append.length > 0 || effects.truncateFrom !== undefined || effects.membershipChanged)
+      agreesWithDisk(replica);
+    if (effects.membershipChanged) this.#configured(replica, before.membership);
+    if (effects.commitIndex > before.commitIndex) this.#committedEntries(replica, before, effects.commitIndex);
     if (effects.leadershipChanged && replica.core.role === 'leader') this.#elected(replica);
     for (const message of effects.send) this.#sent(replica, message);
     assert(
@@ -68,9 +70,13 @@ export class CoreInvariants {
   }
 
   /** I4, and durability: what a leader calls committed is flushed by a quorum of the configuration it leads. */
-  #committedEntries(replica: CoreReplica, before: LogIndex, after: LogIndex): void {
+  #committedEntries(
+    replica: CoreReplica,
+    before: { commitIndex: LogIndex; membership: Membership },
+    after: LogIndex,
+  ): void {
     const { memory } = replica.disk;
-    for (let i = before + 1; i <= after; i++) {
+    for (let i = before.commitIndex + 1; i <= after; i++) {
       const term = memory.termAt(logIndex(i));
       const known = this.#committed[i];
       if (term === undefined) {
@@ -87,13 +93,13 @@ export class CoreInvariants {
     }
     if (replica.core.role !== 'leader') return;
     const term = memory.termAt(after);
+    assert(term === replica.core.term, 'Commit: a leader counts entries of its own term only');
     const durable = (id: ReplicaId): boolean => {
       const image = this.#replicas.get(id)?.disk.durable;
       return image !== undefined && (image.baseIndex >= after || image.termAt(after) === term);
     };
-    // An own-term commit may have put the leader into the next configuration already; then the one before decided.
-    const { index, membership } = replica.core.configuration;
-    if (index <= after) assert(isQuorum(membership, durable), `Commit: ${after} is not flushed by a quorum`);
+    // By the configuration before the step: the commit itself may have put the leader into the next one.
+    assert(isQuorum(before.membership, durable), `Commit: ${after} is not flushed by a quorum`);
   }
 
   /** I1, I3: one leader in a term, and it has every committed entry. */
@@ -107,11 +113,34 @@ export class CoreInvariants {
     if (other !== undefined) return;
     this.#leaders.set(core.term, core.replicaId);
     this.#voted(core.replicaId, core.term, core.replicaId);
+    const granted = (id: ReplicaId): boolean => this.#votes.get(pair(core.term, id)) === core.replicaId;
+    assert(
+      isQuorum(core.membership, granted),
+      `Election: ${core.replicaId} leads term ${core.term} without a quorum of votes`,
+    );
     for (let i = disk.memory.baseIndex + 1; i < this.#committed.length; i++)
       assert(
         disk.memory.termAt(logIndex(i)) === this.#committed[i],
         `Leader completeness: ${core.replicaId} leads term ${core.term} without entry ${i} of term ${this.#committed[i]}`,
       );
+  }
+
+  /** Consecutive configurations of a leader share a voter in any two quorums: one voter more or less, or through a joint one. */
+  #configured({ core }: CoreReplica, before: Membership): void {
+    if (core.role !== 'leader') return;
+    const now = core.membership;
+    const [old, next] = [idsOf(before.voters), idsOf(now.voters)];
+    if (before.votersOutgoing.length > 0)
+      assert(
+        now.votersOutgoing.length === 0 && same(old, next),
+        'Membership: a joint configuration becomes its incoming half',
+      );
+    else if (now.votersOutgoing.length > 0)
+      assert(same(idsOf(now.votersOutgoing), old), 'Membership: a joint configuration begins from the one before');
+    else {
+      const changed = [...old].filter((id) => !next.has(id)).length + [...next].filter((id) => !old.has(id)).length;
+      assert(changed <= 1, 'Membership: more than one voter changed without a joint configuration');
+    }
   }
 
   /** I6, I8: nothing is said before it is flushed. */
@@ -160,4 +189,36 @@ export class CoreInvariants {
     );
     this.#votes.set(key, candidate);
   }
+}
+
+/** Shadow of the core's log: what a restart would find if everything written were flushed. */
+function agreesWithDisk({ core, disk }: CoreReplica): void {
+  const { memory } = disk;
+  assert(core.lastIndex === memory.lastIndex, 'Log: the core and what it wrote end differently');
+  assert(
+    core.termAt(core.lastIndex) === memory.termAt(memory.lastIndex),
+    'Log: the core and what it wrote end in other terms',
+  );
+  const configurations = memory.configurations();
+  const { index, membership } = configurations[configurations.length - 1]!;
+  assert(
+    core.configuration.index >= index || index === memory.baseIndex,
+    'Membership: not the last one in the log is in force',
+  );
+  assert(
+    same(idsOf(core.membership.voters), idsOf(membership.voters)) &&
+      same(idsOf(core.membership.votersOutgoing), idsOf(membership.votersOutgoing)),
+    'Membership: not the one in the log is in force',
+  );
+}
+
+const idsOf = (members: readonly Member[]): Set<ReplicaId> => new Set(members.map((member) => member.replicaId));
+const same = (left: ReadonlySet<ReplicaId>, right: ReadonlySet<ReplicaId>): boolean =>
+  left.size === right.size && [...left].every((id) => right.has(id));
+
+/** Written again on purpose: a mistake in the core's own arithmetic must not hide itself. */
+function isQuorum(membership: Membership, has: (replica: ReplicaId) => boolean): boolean {
+  return [membership.voters, membership.votersOutgoing].every(
+    (voters) => voters.length === 0 || 2 * voters.filter((voter) => has(voter.replicaId)).length > voters.length,
+  );
 }

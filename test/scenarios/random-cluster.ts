@@ -3,7 +3,7 @@
  * Each seed draws its own probabilities (swarm testing), so that some runs are calm in one respect and wild in another. Afterwards everything is healed and the cluster has to get well.
  */
 
-import { allVoters, isJoint } from '../../src/raft/core/membership.ts';
+import { allVoters, isJoint, isVoter } from '../../src/raft/core/membership.ts';
 import type { Membership } from '../../src/raft/core/types.ts';
 import { assert } from '../../src/std/assert.ts';
 import { logIndex, type ReplicaId } from '../../src/std/brands.ts';
@@ -413,7 +413,7 @@ export class RandomCluster {
     const all = allVoters(core.membership).every(
       ({ replicaId }) => this.#cluster.replicas.get(replicaId)?.core.leaderId === core.replicaId,
     );
-    return all && !isJoint(core.membership) ? leaders[0] : undefined;
+    return all && !isJoint(core.membership) && isVoter(core.membership, core.replicaId) ? leaders[0] : undefined;
   }
 
   #everywhere(leader: CoreReplica, index: number): boolean {

@@ -209,8 +209,8 @@ export class RaftCore {
       case 'transferLeadership':
         return this.#transferLeadership(event.target);
       case 'campaign':
-        if (replica.isPromotable) election.campaign(replica);
-        else this.#refuse('This replica may not lead');
+        if (!replica.isPromotable) this.#refuse('This replica may not lead');
+        else if (replica.role.kind === 'follower') election.campaign(replica);
         return;
       case 'resign':
         if (replica.role.kind === 'leader') this.#resign();
@@ -335,6 +335,8 @@ export class RaftCore {
         return true;
       case 'preVoteResponse':
         if (message.granted) return true;
+        // Asked in a term that is over: soon again in the right one.
+        if (replica.role.kind === 'preCandidate') replica.campaignsFailed++;
         break;
       case 'requestVote':
         // Who has a leader helps nobody to depose it: a replica that was removed, or cut off, cannot disturb (thesis, sections 4.2.3 and 6.4).

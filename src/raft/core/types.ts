@@ -193,7 +193,7 @@ export type RaftEvent =
       readonly round: number;
     }
   | { readonly kind: 'transferLeadership'; readonly nowMs: number; readonly target: ReplicaId }
-  /** Start an election now, without pre-vote only if this replica is the only voter (first leader of a new group; operator). */
+  /** Start an election now, pre-vote first (first leader of a new group; operator). Nothing happens if this replica leads or campaigns already. */
   | { readonly kind: 'campaign'; readonly nowMs: number }
   /** Leave leadership without a successor in mind (stalled disk, DECISIONS W11). */
   | { readonly kind: 'resign'; readonly nowMs: number }
