@@ -22,7 +22,7 @@ import { PeerEndpoint } from './grpc/peer-endpoint.ts';
 import type { PeerSecurity } from './grpc/peer-security.ts';
 import { GrpcTransport, type GrpcTransportOptions } from './grpc-transport.ts';
 import type { PeerSessions, StoreStart } from './peer-sessions.ts';
-import { CHANNEL } from './transport.ts';
+import { CHANNEL, type PeerAddress } from './transport.ts';
 
 const timers: Timers = {
   after(delayMs, callback) {
@@ -69,6 +69,10 @@ class GrpcWorld implements TransportWorld {
   readonly #memories = new Map<number, MemorySessions>();
   readonly #random = new SeededRandom(1);
   readonly until = until;
+
+  addressOf(id: number): PeerAddress {
+    return { brokerId: brokerId(id), host: '127.0.0.1', port: this.portOf(id) };
+  }
 
   portOf(id: number): number {
     return this.ports[id - 1] as number;
@@ -124,11 +128,7 @@ class GrpcWorld implements TransportWorld {
       fatal,
     };
     this.#brokers.set(id, broker);
-    transport.setPeers(
-      [1, 2, 3]
-        .filter((peer) => peer !== id)
-        .map((peer) => ({ brokerId: brokerId(peer), host: '127.0.0.1', port: this.portOf(peer) })),
-    );
+    transport.setPeers([1, 2, 3].filter((peer) => peer !== id).map((peer) => this.addressOf(peer)));
     await transport.start();
     return broker;
   }

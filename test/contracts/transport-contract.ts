@@ -3,7 +3,14 @@
  * network. A world makes brokers and moves time; the contract never waits by the clock.
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { CHANNEL, type Channel, type LinkDownReason, type LinkInfo, type Transport } from '../../src/raft/transport.ts';
+import {
+  CHANNEL,
+  type Channel,
+  type LinkDownReason,
+  type LinkInfo,
+  type PeerAddress,
+  type Transport,
+} from '../../src/raft/transport.ts';
 import { type BrokerId, brokerId } from '../../src/std/brands.ts';
 
 export type TransportEvent =
@@ -25,6 +32,7 @@ export interface TransportWorld {
   start(id: number): Promise<ContractBroker>;
   /** Ends a broker without a goodbye; its port refuses connections from then on. */
   kill(id: number): Promise<void>;
+  addressOf(id: number): PeerAddress;
   /** Lets the world go on until `condition` holds. */
   until(condition: () => boolean): Promise<void>;
   close(): Promise<void>;
@@ -249,10 +257,11 @@ export function describeTransport(name: string, createWorld: () => Promise<Trans
       const b = await world.start(2);
       await world.until(() => bothUp(a, b));
       a.transport.setPeers([]);
-      expect(a.transport.isUp(b.id)).toBe(false);
+      await world.until(() => !a.transport.isUp(b.id) && !b.transport.isUp(a.id));
       expect(linkHistory(a, 2).slice(-2)).toEqual(['up', 'broken']);
-      await world.until(() => !b.transport.isUp(a.id));
       expect(linkHistory(b, 1).at(-1)).toBe('broken');
+      a.transport.setPeers([world.addressOf(2)]);
+      await world.until(() => bothUp(a, b));
     });
 
     it('is silent after close', async () => {
@@ -263,7 +272,7 @@ export function describeTransport(name: string, createWorld: () => Promise<Trans
       const before = a.events.length;
       await world.until(() => !b.transport.isUp(a.id));
       expect(a.events.length).toBe(before);
-      expect(a.transport.isUp(b.id)).toBe(false);
+      expect(a.transport.send(b.id, CHANNEL.control, [numbered(1)])).toBe(false);
     });
   });
 }
