@@ -244,7 +244,10 @@ export class Flusher {
       stats.flushes++;
       stats.flushedBytes += extent.length;
       stats.flushedFrames += buffer.frameCount;
-      stats.flushMsTotal += clock.monotonicMs() - startMs;
+      const tookMs = clock.monotonicMs() - startMs;
+      stats.flushMsTotal += tookMs;
+      stats.flushDurationMs.observe(tookMs);
+      stats.flushSizeBytes.observe(extent.length);
     } catch (error) {
       this.#failed = true;
       this.#idleTimer?.cancel();

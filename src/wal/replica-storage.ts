@@ -6,6 +6,7 @@
  * flush makes a vote, entries and a checkpoint durable together. `implementation: wal.ts`.
  */
 import type { LogIndex, Lsn, ReplicaId, Term } from '../std/brands.ts';
+import type { Histogram } from '../std/histogram.ts';
 
 /** What an entry is for. The WAL does not interpret entries, except that it lists configurations on recovery. */
 export const ENTRY_KIND = {
@@ -81,6 +82,9 @@ export interface WalStats {
   flushedBytes: number;
   flushedFrames: number;
   flushMsTotal: number;
+  /** The same, as distributions. */
+  readonly flushDurationMs: Histogram;
+  readonly flushSizeBytes: Histogram;
   segments: number;
   segmentsReused: number;
   bytesInUse: number;

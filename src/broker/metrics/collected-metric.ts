@@ -2,7 +2,7 @@
  * Metrics whose values are read when they are scraped. prom-client's own counters cost a hash of labels per increment; these cost nothing until somebody asks.
  */
 import type { Metric, MetricObjectWithValues, MetricValue, Registry } from 'prom-client';
-import type { HistogramView } from './histogram.ts';
+import type { HistogramView } from '../../std/histogram.ts';
 
 export type Labels = Readonly<Record<string, string | number>>;
 

@@ -1,6 +1,6 @@
 /** Measures how late timers of the event loop are: the one number that shows that a broker of one core has more to do than it can. */
 import type { Clock, TimerHandle, Timers } from '../../std/environment.ts';
-import { Histogram } from './histogram.ts';
+import { Histogram } from '../../std/histogram.ts';
 
 const INTERVAL_MS = 100;
 

@@ -2,7 +2,7 @@
 import type { RaftDriverMetrics } from '../../raft/raft-driver-metrics.ts';
 import type { RaftGroups } from '../../raft/raft-group.ts';
 import type { Cluster } from '../cluster/cluster.ts';
-import type { HistogramView } from './histogram.ts';
+import type { HistogramView } from '../../std/histogram.ts';
 import type { RequestMetrics } from './request-metrics.ts';
 
 /** What the WAL counts (the broker does not import it). */

@@ -2,7 +2,7 @@
 import type { AnyApi } from '../../kafka-protocol/api.ts';
 import type { RequestObserver } from '../network/request-observer.ts';
 import { errorCodeVisitor, type VisitErrorCodes } from './error-counter.ts';
-import { Histogram } from './histogram.ts';
+import { Histogram } from '../../std/histogram.ts';
 
 export class ApiMetrics {
   readonly apiName: string;

@@ -5,6 +5,11 @@ export const LATENCY_BOUNDS_MS: readonly number[] = [
   0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384,
 ];
 
+/** Upper bounds in bytes that fit batches, from one block to the largest flush. */
+export const SIZE_BOUNDS_BYTES: readonly number[] = [
+  4096, 8192, 16_384, 32_768, 65_536, 131_072, 262_144, 524_288, 1_048_576, 2_097_152, 4_194_304,
+];
+
 export interface HistogramView {
   /** Upper bounds, ascending; inclusive. */
   readonly bounds: readonly number[];
