@@ -453,9 +453,15 @@ async function whileAlive<T>(
   isDead: () => boolean,
 ): Promise<T | undefined> {
   let result: T | undefined;
-  promise.then((value) => {
+  let failure: unknown;
+  const settled = (value: T): void => {
     result = value;
-  });
-  await fixture.time.runUntilTrue(() => result !== undefined || isDead());
+  };
+  const failed = (error: unknown): void => {
+    failure = error;
+  };
+  promise.then(settled, failed);
+  await fixture.time.runUntilTrue(() => result !== undefined || failure !== undefined || isDead());
+  if (failure !== undefined) throw failure;
   return result;
 }
