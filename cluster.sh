@@ -28,7 +28,8 @@ build() {
 }
 
 up_to_date() {
-  [ -e "$built" ] && [ -z "$(find "$root/src" "$root/scripts" "$root"/tsconfig*.json "$root/package.json" -newer "$built" -name '*.*s*' ! -name '*.test.ts' -print -quit)" ]
+  [ -e "$built" ] && [ -z "$(find "$root/src" "$root/scripts" "$root"/tsconfig*.json "$root/package.json" \
+    \( -name '*.ts' -o -name '*.json' \) ! -name '*.test.ts' -newer "$built" -print -quit)" ]
 }
 
 # One at a time: a second cluster.sh waits for the first one's build. A dead holder's lock is taken over.
