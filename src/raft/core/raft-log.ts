@@ -113,9 +113,10 @@ export class RaftLog {
       const run = runs[i]!;
       if (run.firstIndex > end) continue;
       if (run.term <= maxTerm) return logIndex(end);
-      end = run.firstIndex - 1;
+      // Compaction cuts lazily: the first run may begin before the base.
+      end = Math.max(run.firstIndex - 1, this.#baseIndex);
     }
-    if (end >= this.#baseIndex) end = this.#baseTerm <= maxTerm ? this.#baseIndex : this.#baseIndex - 1;
+    if (end === this.#baseIndex && this.#baseTerm > maxTerm) end--;
     return logIndex(Math.max(end, 0));
   }
 
