@@ -5,7 +5,7 @@
 import { connect as connectTcp, type Socket } from 'node:net';
 import type { AnyApi, DecodedResponseOf, EncodableRequestOf } from '../../src/kafka-protocol/api.ts';
 import { FrameParser } from '../../src/kafka-protocol/framing.ts';
-import { decodeResponse, encodeRequest } from '../../src/kafka-protocol/headers.ts';
+import { decodeCorrelationId, decodeResponse, encodeRequest } from '../../src/kafka-protocol/headers.ts';
 import { createTopicsApi } from '../../src/kafka-protocol/messages/create-topics.ts';
 import { metadataApi } from '../../src/kafka-protocol/messages/metadata.ts';
 
@@ -36,18 +36,29 @@ export class RawConnection {
     this.#socket = socket;
     socket.on('data', (chunk) => {
       this.bytesReceived += chunk.length;
-      this.#parser.push(chunk, (frame) => this.#pending.shift()!.settle(frame));
+      try {
+        this.#parser.push(chunk, (frame) => this.#settle(frame));
+      } catch (error) {
+        // Not what a Kafka broker sends, or not to what was asked: nothing on this connection can be believed any more.
+        this.#fail(error as Error);
+        socket.destroy();
+      }
     });
     socket.on('error', (error) => this.#fail(error));
     socket.on('close', () => this.#fail(new Error('The broker closed the connection')));
   }
 
-  static open({ host, port }: Endpoint): Promise<RawConnection> {
+  /** Without `timeoutMs` only the operating system gives up. */
+  static open({ host, port }: Endpoint, timeoutMs?: number): Promise<RawConnection> {
     return new Promise((resolve, reject) => {
       const socket = connectTcp({ host, port, noDelay: true });
       socket.once('error', reject);
+      if (timeoutMs !== undefined) {
+        socket.setTimeout(timeoutMs, () => socket.destroy(new Error('The connection took too long')));
+      }
       socket.once('connect', () => {
         socket.off('error', reject);
+        socket.setTimeout(0);
         resolve(new RawConnection(socket));
       });
     });
@@ -65,14 +76,21 @@ export class RawConnection {
     const correlationId = this.#correlationId++;
     this.#pending.push({
       correlationId,
-      settle: (frame) => done(decodeResponse(api, version, frame).body),
+      settle: (frame) => {
+        const { body } = decodeResponse(api, version, frame);
+        this.#pending.shift();
+        done(body);
+      },
       fail: failed,
     });
-    this.#socket.cork();
-    for (const piece of encodeRequest(api, version, { correlationId, clientId: CLIENT_ID }, body)) {
-      this.#socket.write(piece);
-    }
-    this.#socket.uncork();
+    this.#write(api, version, correlationId, body);
+  }
+
+  /** Sends a request that has no response (Produce with acks 0). False if the connection is gone. */
+  sendOneWay<A extends AnyApi>(api: A, version: number, body: EncodableRequestOf<A>): boolean {
+    if (this.#failure !== undefined) return false;
+    this.#write(api, version, this.#correlationId++, body);
+    return true;
   }
 
   request<A extends AnyApi>(api: A, version: number, body: EncodableRequestOf<A>): Promise<DecodedResponseOf<A>> {
@@ -81,6 +99,27 @@ export class RawConnection {
 
   close(): void {
     this.#socket.destroy();
+  }
+
+  get isOpen(): boolean {
+    return this.#failure === undefined;
+  }
+
+  #write<A extends AnyApi>(api: A, version: number, correlationId: number, body: EncodableRequestOf<A>): void {
+    this.#socket.cork();
+    for (const piece of encodeRequest(api, version, { correlationId, clientId: CLIENT_ID }, body)) {
+      this.#socket.write(piece);
+    }
+    this.#socket.uncork();
+  }
+
+  #settle(frame: Uint8Array): void {
+    const pending = this.#pending[0];
+    const correlationId = decodeCorrelationId(frame);
+    if (pending === undefined || pending.correlationId !== correlationId) {
+      throw new Error(`A response has correlation id ${correlationId} instead of ${pending?.correlationId ?? 'none'}`);
+    }
+    pending.settle(frame);
   }
 
   #fail(error: Error): void {

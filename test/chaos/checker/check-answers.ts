@@ -8,7 +8,9 @@ import type { Findings } from './violation.ts';
 export const CheckedError = {
   /** [name, key, offset] */
   offsetOutOfRange: 'offset-out-of-range',
-  /** [name, key]: the batch refused was the oldest that this producer had open, and all before it were acknowledged. */
+  /** [name, key, base offset] */
+  corruptBatch: 'corrupt-batch',
+  /** [name, key, code]: the batch refused was the oldest that this producer had open, and all before it were acknowledged. */
   outOfOrderAtHead: 'out-of-order-sequence-at-head',
 } as const;
 
@@ -56,7 +58,10 @@ function checkKnownEnds(operations: readonly Operation[], findings: Findings): v
   const ends = new Map<number, KnownMaximum>();
   const endOf = (key: number): KnownMaximum => {
     let end = ends.get(key);
-    if (end === undefined) ends.set(key, (end = new KnownMaximum()));
+    if (end === undefined) {
+      end = new KnownMaximum();
+      ends.set(key, end);
+    }
     return end;
   };
   for (const operation of operations) {

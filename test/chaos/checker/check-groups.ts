@@ -29,7 +29,10 @@ function readRegisters(operations: readonly Operation[]): Map<string, Register> 
     for (const [key, offset] of Object.entries((operation.completion ?? operation.invoke).value.offsets)) {
       const id = `${group}/${key}`;
       let register = registers.get(id);
-      if (register === undefined) registers.set(id, (register = { known: new KnownMaximum(), tried: new Map() }));
+      if (register === undefined) {
+        register = { known: new KnownMaximum(), tried: new Map() };
+        registers.set(id, register);
+      }
       if (operation.f === 'commit' && operation.type !== 'fail' && !register.tried.has(offset)) {
         register.tried.set(offset, operation.invoke.index);
       }

@@ -189,6 +189,32 @@ const PLANTED: Record<ViolationKind, { story: Story; also?: ViolationKind[] }> =
       ]),
     also: ['realtime-order'],
   },
+  'sequence-reordered': {
+    story: story()
+      .invoke(1, 'send', [['send', 7, 10]], { sequence: ['p', 0] })
+      .invoke(2, 'send', [['send', 7, 11]], { sequence: ['p', 1] })
+      .complete(1, 'ok', 'send', [['send', 7, [1, 10]]])
+      .complete(2, 'ok', 'send', [['send', 7, [0, 11]]])
+      .finally([
+        [0, 11],
+        [1, 10],
+      ]),
+  },
+  'sequence-hole': {
+    story: story()
+      .invoke(1, 'send', [['send', 7, 10]], { sequence: ['p', 0] })
+      .invoke(2, 'send', [['send', 7, 11]], { sequence: ['p', 1] })
+      .complete(1, 'info', 'send', [['send', 7, 10]])
+      .complete(2, 'info', 'send', [['send', 7, 11]])
+      .finally([[0, 11]]),
+  },
+  'corrupt-read': {
+    story: story()
+      .sent(1, 10, 0)
+      .invoke(2, 'poll', [['poll']])
+      .complete(2, 'fail', 'poll', [['poll', {}]], { error: ['corrupt-batch', 7, 0] })
+      .finally([[0, 10]]),
+  },
   'realtime-order': {
     story: story()
       .sent(1, 10, 1)

@@ -9,6 +9,7 @@ import { checkAnswers } from './check-answers.ts';
 import { checkContents } from './check-contents.ts';
 import { checkGroups } from './check-groups.ts';
 import { checkOrder } from './check-order.ts';
+import { checkSequences } from './check-sequences.ts';
 import { type Observations, observe } from './observations.ts';
 import { Findings, type Violation, type ViolationKind } from './violation.ts';
 
@@ -48,6 +49,7 @@ export function checkHistory(events: readonly HistoryEvent[]): Verdict {
   }
   checkContents(observations, readToEnd, findings);
   checkOrder(operations, observations, findings);
+  checkSequences(operations, observations, readToEnd, findings);
   checkAnswers(events, operations, findings);
   checkGroups(operations, observations, findings);
   return {

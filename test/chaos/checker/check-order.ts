@@ -20,7 +20,10 @@ function checkPolls(operations: readonly Operation[], observations: Observations
     if (at === undefined) continue;
     const rebalanced = new Set(at.rebalanced ?? []);
     let position = positions.get(operation.process);
-    if (position === undefined) positions.set(operation.process, (position = new Map()));
+    if (position === undefined) {
+      position = new Map();
+      positions.set(operation.process, position);
+    }
     for (const key of rebalanced) position.delete(key);
     for (const { key, records } of polled(operation)) {
       const { rank, order } = observations.get(key)!;
@@ -55,7 +58,10 @@ function checkSends(operations: readonly Operation[], findings: Findings): void 
   for (const operation of operations) {
     if (operation.f !== 'send' || operation.completion === undefined) continue;
     let ofProcess = highest.get(operation.process);
-    if (ofProcess === undefined) highest.set(operation.process, (ofProcess = new Map()));
+    if (ofProcess === undefined) {
+      ofProcess = new Map();
+      highest.set(operation.process, ofProcess);
+    }
     const within = new Map<number, number>();
     for (const { key, offset } of placed(operation)) {
       if (offset === null) continue;
@@ -123,7 +129,10 @@ export class KnownMaximum {
   seal(): void {
     this.#facts.sort((a, b) => a.index - b.index);
     let maximum = -1;
-    for (const fact of this.#facts) fact.maximum = maximum = Math.max(maximum, fact.maximum);
+    for (const fact of this.#facts) {
+      maximum = Math.max(maximum, fact.maximum);
+      fact.maximum = maximum;
+    }
   }
 
   /** The highest value known before the event `at`; −1: none. */

@@ -14,6 +14,8 @@ export const VIOLATIONS = {
   'poll-skip': 'A consumer without a new assignment was not given an existing record',
   'int-nonmonotonic-send': 'Records of one request got offsets in another order',
   'nonmonotonic-send': 'A later send of one process got a lower offset than an earlier one',
+  'sequence-reordered': 'Of two batches of one idempotent producer the later one is first in the log',
+  'sequence-hole': 'A batch of an idempotent producer is in the log although one before it is not',
   'realtime-order': 'A send landed at or below an offset that was known before the send began',
   'offset-gap': 'Offsets of a partition are not dense from 0 on',
   'high-watermark-regression': 'A client saw a high watermark go back',
@@ -24,6 +26,7 @@ export const VIOLATIONS = {
   'group-rewind': 'A group began again before its committed offset',
   'ack-without-quorum': 'A record was acknowledged while no majority of the brokers could take part',
   'false-out-of-range': 'An offset was called out of range that was known to exist',
+  'corrupt-read': 'A batch with a wrong checksum was served',
   'sequence-broken':
     'An idempotent producer whose batches had all been acknowledged was told that its next one is out of order',
 } as const;

@@ -41,6 +41,8 @@ export interface Attributes {
   /** The client sends again by itself and without sequence numbers, so the record may be there twice. */
   readonly mayDuplicate?: true;
   readonly acks?: number;
+  /** Producer identity and number of the batch in it: a later number is appended only if all before it were, and behind them. */
+  readonly sequence?: readonly [producer: string, number: number];
   /** High watermarks that came with a poll. */
   readonly highWatermarks?: OffsetsByKey;
   /** Group in whose name is assigned or polled. */
