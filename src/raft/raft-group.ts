@@ -35,11 +35,12 @@ export interface RaftGroup {
   /**
    * Proposes one command, given in pieces that must never change again. Synchronous up to the WAL's buffer: commands are logged in call order. `done` is called exactly once, never before
    * propose returns. `requiredFlushes` > majority delays `applied` until so many voters flushed it (min.insync.replicas, DECISIONS L7).
+   * `isRefusedOnFullDisk`: for what clients write. Everything else goes on below the first mark, as only that makes room again (DECISIONS W10).
    */
   propose(
     payload: readonly Uint8Array[],
     done: (outcome: ProposalOutcome) => void,
-    options?: { requiredFlushes?: number },
+    options?: { requiredFlushes?: number; isRefusedOnFullDisk?: boolean },
   ): void;
   /** Linearizable read: calls back with true once everything committed before the call is applied here and leadership was confirmed by a quorum afterwards (ReadIndex, DECISIONS L5). */
   readBarrier(done: (confirmed: boolean) => void): void;

@@ -177,11 +177,10 @@ export class ProduceQueue {
     this.#proposed.add(proposed);
     const payload: Uint8Array[] = [encodeBatchesHeader(this.#commandTimeMs(), batches.length)];
     for (const batch of batches) payload.push(...batch.pieces);
-    this.#group.propose(
-      payload,
-      (outcome) => this.#ended(proposed, outcome),
-      requiredFlushes > 0 ? { requiredFlushes } : undefined,
-    );
+    this.#group.propose(payload, (outcome) => this.#ended(proposed, outcome), {
+      requiredFlushes,
+      isRefusedOnFullDisk: true,
+    });
     return batches.length;
   }
 
