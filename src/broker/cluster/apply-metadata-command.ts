@@ -8,7 +8,7 @@ import { assert, unreachable } from '../../std/assert.ts';
 import { type BrokerId, groupId, type ReplicaId, replicaId } from '../../std/brands.ts';
 import type { ConfigEntries, MetadataCommand, PartitionBrokers } from './metadata-command.ts';
 import type { PartitionPlacement, ReplicaPlacement, Tombstone, TopicImage } from './metadata-image.ts';
-import type { MetadataState } from './metadata-state.ts';
+import { DELETED_TOPICS_MAX, type MetadataState } from './metadata-state.ts';
 
 /** done: the item took effect. Everything else changed nothing. */
 export type ItemOutcome = 'done' | 'topicExists' | 'unknownTopic' | 'unknownBroker' | 'conflict';
@@ -161,12 +161,13 @@ function createTopics(
   const created = new Map<string, TopicImage>();
   const ids = new Map<string, string>();
   let counters = state;
+  const deleted = new Set(state.deletedTopicIds);
   for (const topic of topics) {
     if (state.topics.has(topic.name) || created.has(topic.name)) {
       outcomes.push('topicExists');
       continue;
     }
-    if (state.topicNames.has(topic.topicId) || ids.has(topic.topicId)) {
+    if (state.topicNames.has(topic.topicId) || ids.has(topic.topicId) || deleted.has(topic.topicId)) {
       outcomes.push('conflict');
       continue;
     }
@@ -208,6 +209,7 @@ function deleteTopics(state: MetadataState, topicIds: readonly string[]): Applie
     state: state.with({
       topics: state.topics.withChanges([], names.values()),
       topicNames: state.topicNames.withChanges([], names.keys()),
+      deletedTopicIds: [...state.deletedTopicIds, ...names.keys()].slice(-DELETED_TOPICS_MAX),
       tombstones: bury(state, buried),
     }),
     result: { kind: 'items', outcomes },

@@ -239,6 +239,56 @@ describe('ClusterController.deleteTopics()', () => {
 });
 
 describe('ClusterController', () => {
+  test('a repeated creation does not bring back what somebody deleted since', async () => {
+    const cluster = await FakeMetadataCluster.start();
+    let lost = 0;
+    cluster.network.loses = (from, to, service) =>
+      from === 1 && to === 2 && service === 'metadata.change' && lost++ === 0;
+    const creation = cluster.broker(2).controller.createTopics([newTopic('orders')], OPTIONS);
+    await cluster.time.runFor(20);
+    expect(lost).toBe(1);
+    const { topicId } = cluster.broker(3).controller.image.topics.get('orders')!;
+    await cluster.time.settle(cluster.broker(3).controller.deleteTopics([{ name: 'orders', topicId: '' }], 10_000));
+    // The one that created it asks again, because another broker leads now.
+    cluster.network.elect(METADATA_GROUP_ID, brokerId(3));
+    const [outcome] = await cluster.time.settle(creation);
+    expect(outcome).toMatchObject({ errorCode: ErrorCode.NONE, topicId });
+    await cluster.time.runFor(1000);
+    for (const { controller } of cluster.brokers) expect(controller.image.topics.size).toBe(0);
+  });
+
+  test('concurrent changes of different configs of one topic all hold', async () => {
+    const cluster = await FakeMetadataCluster.start();
+    await create(cluster, [newTopic('orders')]);
+    const names = ['retention.ms', 'segment.ms', 'max.message.bytes'];
+    const changes = names.map((name, index) =>
+      cluster
+        .broker(index + 1)
+        .controller.alterConfigs(
+          [{ resource: 'topic', resourceName: 'orders', operations: [{ name, operation: 'set', value: '1000' }] }],
+          OPTIONS,
+        ),
+    );
+    await cluster.time.settle(Promise.all(changes));
+    expect([...cluster.broker(1).controller.image.topics.get('orders')!.configs.keys()].sort()).toEqual(names.sort());
+  });
+
+  test('a leader decides nothing before it has applied what earlier leaders committed', async () => {
+    const cluster = await FakeMetadataCluster.start();
+    const late = cluster.broker(2);
+    late.groups.isStuck = true;
+    await cluster.time.settle(
+      cluster.broker(1).controller.createTopics([newTopic('orders')], { ...OPTIONS, timeoutMs: 100 }),
+    );
+    cluster.network.elect(METADATA_GROUP_ID, brokerId(2));
+    const validation = late.controller.createTopics([newTopic('orders')], { validateOnly: true, timeoutMs: 10_000 });
+    cluster.time.after(300, () => {
+      late.groups.isStuck = false;
+      cluster.network.applyEverywhere(cluster.network.sharedGroup(METADATA_GROUP_ID));
+    });
+    expect((await cluster.time.settle(validation))[0]?.errorCode).toBe(ErrorCode.TOPIC_ALREADY_EXISTS);
+  });
+
   test('createPartitions() adds partitions and refuses to shrink', async () => {
     const cluster = await FakeMetadataCluster.start();
     await create(cluster, [newTopic('orders')]);

@@ -87,6 +87,20 @@ describe('ClusterServices', () => {
     expectNoFailures(cluster);
   });
 
+  test('report a removal until the metadata group has taken note', async () => {
+    const cluster = await FakeMetadataCluster.start({ tasks: true });
+    await createTopic(cluster, 'orders', [[1, 2, 3]]);
+    cluster.network.loses = (from, _, service) => from === 3 && service === 'metadata.change';
+    await deleteTopic(cluster, 'orders');
+    await cluster.time.runFor(30_000);
+    const { controller, groups } = cluster.broker(3);
+    expect(groups.removed).toHaveLength(1);
+    expect(controller.image.tombstones.size).toBe(1);
+    cluster.network.loses = () => false;
+    await cluster.time.runFor(30_000);
+    expect(controller.image.tombstones.size).toBe(0);
+  });
+
   test('a replica that is merely absent from the image is never deleted', async () => {
     const cluster = await FakeMetadataCluster.start({ tasks: true });
     const { groups } = cluster.broker(2);

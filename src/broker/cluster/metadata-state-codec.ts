@@ -48,6 +48,7 @@ export function encodeMetadataState(state: MetadataState): Uint8Array {
     writer.int64(broker.metadataReplicaId);
   });
   writeList(writer, [...state.retiredStores].sort(), (storeId) => writer.compactString(storeId));
+  writeList(writer, state.deletedTopicIds, (topicId) => writer.uuid(topicId));
   writeList(writer, byText(state.brokerConfigs), ([name, configs]) => {
     writer.compactString(name);
     writeConfigs(writer, [...configs]);
@@ -97,6 +98,7 @@ export function decodeMetadataState(bytes: Uint8Array): MetadataState {
     return [broker.brokerId, broker];
   });
   const retiredStores = readList(reader, () => readString(reader));
+  const deletedTopicIds = readList(reader, () => reader.uuid());
   const brokerConfigs = readList(reader, (): [string, ReadonlyMap<string, string>] => [
     readString(reader),
     new Map(readConfigs(reader)),
@@ -135,6 +137,7 @@ export function decodeMetadataState(bytes: Uint8Array): MetadataState {
     clusterTimeMs,
     brokers: new Map(brokers),
     retiredStores: new Set(retiredStores),
+    deletedTopicIds,
     brokerConfigs: new Map(brokerConfigs),
     tombstones: PersistentMap.from(tombstones),
     topics: PersistentMap.from(topics.map((topic) => [topic.name, topic])),

@@ -10,6 +10,8 @@ import { PersistentMap } from './persistent-map.ts';
 export const FIRST_REPLICA_ID = 1000;
 /** Group 0 is the metadata group. */
 export const FIRST_GROUP_ID = 1;
+/** More deletions than can happen while one creation is being repeated. */
+export const DELETED_TOPICS_MAX = 1024;
 /** What a new cluster may use (DECISIONS I4). */
 export const INITIAL_FEATURE_LEVEL = 1;
 
@@ -20,6 +22,7 @@ interface StateFields {
   readonly brokers: ReadonlyMap<BrokerId, BrokerRegistration>;
   readonly topics: PersistentMap<string, TopicImage>;
   readonly topicNames: PersistentMap<string, string>;
+  readonly deletedTopicIds: readonly string[];
   readonly brokerConfigs: ReadonlyMap<string, ReadonlyMap<string, string>>;
   readonly featureLevel: number;
   readonly clusterTimeMs: number | undefined;
@@ -38,6 +41,8 @@ export class MetadataState implements MetadataImage {
   readonly topics: PersistentMap<string, TopicImage>;
   /** Topic id → name. */
   readonly topicNames: PersistentMap<string, string>;
+  /** The last topics deleted, oldest first: whoever repeats a creation whose outcome got lost must not bring such a topic back. At most {@link DELETED_TOPICS_MAX}. */
+  readonly deletedTopicIds: readonly string[];
   readonly brokerConfigs: ReadonlyMap<string, ReadonlyMap<string, string>>;
   readonly featureLevel: number;
   readonly clusterTimeMs: number | undefined;
@@ -56,6 +61,7 @@ export class MetadataState implements MetadataImage {
     this.brokers = fields.brokers;
     this.topics = fields.topics;
     this.topicNames = fields.topicNames;
+    this.deletedTopicIds = fields.deletedTopicIds;
     this.brokerConfigs = fields.brokerConfigs;
     this.featureLevel = fields.featureLevel;
     this.clusterTimeMs = fields.clusterTimeMs;
@@ -75,6 +81,7 @@ export class MetadataState implements MetadataImage {
       brokers: new Map(),
       topics: PersistentMap.empty(),
       topicNames: PersistentMap.empty(),
+      deletedTopicIds: [],
       brokerConfigs: new Map(),
       featureLevel: INITIAL_FEATURE_LEVEL,
       clusterTimeMs: undefined,

@@ -88,6 +88,12 @@ function planCreateTopics(context: PlanContext, change: ChangeOf<'createTopics'>
       answers.push({ kind: 'final', outcome: createdOutcome(existing) });
       continue;
     }
+    if (context.isRepeat && context.state.deletedTopicIds.includes(topic.topicId)) {
+      // Created by the earlier attempt, and deleted by somebody since: it must not come back.
+      const { name, topicId, partitionCount, replicationFactor } = topic;
+      answers.push({ kind: 'final', outcome: { ...OK, name, topicId, partitionCount, replicationFactor } });
+      continue;
+    }
     const refusal =
       (timesNamed.get(topic.name) ?? 0) > 1
         ? refuse(ErrorCode.INVALID_REQUEST, `Topic ${topic.name} is in the request more than once`)
