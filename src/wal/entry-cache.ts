@@ -76,6 +76,12 @@ export class EntryCache {
     return result.length === 0 ? undefined : result;
   }
 
+  /** The first entry held of a replica; undefined if none is. */
+  firstIndex(replicaId: number): number | undefined {
+    const tail = this.#tails.get(replicaId);
+    return tail === undefined || tail.entries.length === tail.skip ? undefined : tail.first;
+  }
+
   /** The index behind the last entry held of a replica; undefined if none is. */
   nextIndex(replicaId: number): number | undefined {
     const tail = this.#tails.get(replicaId);

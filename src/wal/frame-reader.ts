@@ -37,12 +37,14 @@ export class FrameReader {
   readonly #chain: SegmentChain;
   readonly #stamps: Stamps;
   readonly #onIdle: () => void;
+  readonly #settled: () => Promise<void> | undefined;
 
-  /** `onIdle` is called when the last reader of a segment ends. */
-  constructor(chain: SegmentChain, stamps: Stamps, onIdle: () => void) {
+  /** `onIdle` is called when the last reader of a segment ends. `settled` resolves when everything moved so far is on the disk; undefined if it is. */
+  constructor(chain: SegmentChain, stamps: Stamps, onIdle: () => void, settled: () => Promise<void> | undefined) {
     this.#chain = chain;
     this.#stamps = stamps;
     this.#onIdle = onIdle;
+    this.#settled = settled;
   }
 
   /** Entries `from` to `to` of one replica, which are flushed and have known places; cut at `maxBytes` of payload, at least one. */
@@ -51,6 +53,8 @@ export class FrameReader {
     const segments = new Set(frames.map((frame) => frame.segment));
     for (const segment of segments) segment.readers++;
     try {
+      // An entry that was moved has its new place at once, its bytes are there after the next flush.
+      await this.#settled();
       const entries: Entry[] = [];
       for (let i = 0; i < frames.length; ) {
         let end = i + 1;

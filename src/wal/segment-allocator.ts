@@ -21,6 +21,8 @@ export interface SegmentAllocatorOptions {
 export class SegmentAllocator {
   readonly #options: SegmentAllocatorOptions;
   #prepared: { readonly sequence: number; readonly file: Promise<DiskFile> } | undefined;
+  /** The preparation before: they go one after the other, so that files, headers and waiting are never mixed up. */
+  #before: Promise<unknown> = Promise.resolve();
   #wanted = 0;
   #wake: (() => void) | undefined;
   #closed = false;
@@ -69,10 +71,15 @@ export class SegmentAllocator {
     if (this.#prepared !== undefined && this.#prepared.sequence !== this.#wanted) await file?.close();
   }
 
-  async #prepare(sequence: number): Promise<DiskFile> {
+  #prepare(sequence: number): Promise<DiskFile> {
     const { files, storeId } = this.#options;
-    await this.#obtainFree(sequence);
-    return files.begin({ storeId, sequence, continues: undefined });
+    const file = this.#before.then(async () => {
+      await this.#obtainFree(sequence);
+      return files.begin({ storeId, sequence, continues: undefined });
+    });
+    // Whoever takes it sees the failure.
+    this.#before = file.catch(() => undefined);
+    return file;
   }
 
   async #obtainFree(sequence: number): Promise<void> {

@@ -7,6 +7,7 @@ import { assert } from '../std/assert.ts';
 import { type LogIndex, type Lsn, logIndex, type ReplicaId, type Term } from '../std/brands.ts';
 import type { Disk, DiskFile } from '../std/disk.ts';
 import type { Clock, Timers } from '../std/environment.ts';
+import { Histogram, SIZE_BOUNDS_BYTES } from '../std/histogram.ts';
 import { type Log, SILENT_LOG } from '../std/log.ts';
 import { EntryCache, payloadBytes } from './entry-cache.ts';
 import { Flusher } from './flusher.ts';
@@ -81,6 +82,9 @@ export class Wal implements ReplicaStorage {
   readonly #files: SegmentFiles;
   readonly #recovery: Recovered;
   readonly #entryBytesMax: number;
+  /** The last frame of moved entries; who waits for its flush, in order. */
+  #movedLsn = 0;
+  readonly #moveWaiters: { readonly lsn: number; readonly resolve: () => void }[] = [];
   #closed = false;
 
   /**
@@ -154,6 +158,8 @@ export class Wal implements ReplicaStorage {
       flushedBytes: 0,
       flushedFrames: 0,
       flushMsTotal: 0,
+      flushDurationMs: new Histogram(),
+      flushSizeBytes: new Histogram(SIZE_BOUNDS_BYTES),
       segments: files.total,
       segmentsReused: 0,
       bytesInUse: 0,
@@ -197,7 +203,12 @@ export class Wal implements ReplicaStorage {
       onFlushed: () => this.#flushed(),
       onFailure: (error) => this.#fail(error),
     });
-    this.#reader = new FrameReader(chain, stamps, () => this.#reclaimer.wake());
+    this.#reader = new FrameReader(
+      chain,
+      stamps,
+      () => this.#reclaimer.wake(),
+      () => this.#moveSettled(),
+    );
     this.#reclaimer = new Reclaimer({
       chain,
       files,
@@ -208,7 +219,10 @@ export class Wal implements ReplicaStorage {
       allocator: this.#allocator,
       readLive: (replica, from, to, maxBytes) =>
         this.#cache.read(replica.replicaId, from, to, maxBytes) ?? this.#reader.read(replica, from, to, maxBytes),
-      move: (replica, entries) => this.#appendEntries(FRAME_KIND.movedEntries, replica, entries, 0),
+      move: (replica, entries) => {
+        this.#appendEntries(FRAME_KIND.movedEntries, replica, entries, 0);
+        this.#movedLsn = this.appendedLsn;
+      },
       onPressure: (replicas) => this.onPressure(replicas),
       onFailure: (error) => this.#fail(error),
     });
@@ -314,7 +328,20 @@ export class Wal implements ReplicaStorage {
   ): readonly Entry[] | Promise<readonly Entry[]> {
     const replica = this.#get(replicaId);
     assert(from >= replica.firstIndex && from <= to && to <= replica.lastIndex, 'Entries are read inside the log');
-    return this.#cache.read(replicaId, from, to, maxBytes) ?? this.#reader.read(replica, from, to, maxBytes);
+    const cached = this.#cache.read(replicaId, from, to, maxBytes);
+    if (cached !== undefined) return cached;
+    // What the cache holds behind them may not be flushed: the disk is asked for the part before it only.
+    const cachedFrom = this.#cache.firstIndex(replicaId) ?? Number.POSITIVE_INFINITY;
+    const last = cachedFrom > from ? Math.min(to, cachedFrom - 1) : to;
+    return this.#reader.read(replica, from, last, maxBytes);
+  }
+
+  /** Resolves when everything that was moved is flushed; undefined if it is. */
+  #moveSettled(): Promise<void> | undefined {
+    const lsn = this.#movedLsn;
+    if (lsn <= this.flushedLsn) return undefined;
+    this.flush();
+    return new Promise((resolve) => this.#moveWaiters.push({ lsn, resolve }));
   }
 
   hold(replicaId: ReplicaId, holder: string, fromIndex: LogIndex): void {
@@ -493,6 +520,8 @@ export class Wal implements ReplicaStorage {
 
   #flushed(): void {
     this.#updateStats();
+    while (this.#moveWaiters.length > 0 && this.#moveWaiters[0]!.lsn <= this.flushedLsn)
+      this.#moveWaiters.shift()!.resolve();
     this.#reclaimer.wake();
     this.onFlushed(this.flushedLsn);
   }
