@@ -23,9 +23,6 @@ interface Hold {
   until: { readonly index: LogIndex; readonly ms: number } | undefined;
 }
 
-/** A hold younger than this survives pressure, or catch-ups would never meet the log. */
-const HOLD_MS_MIN = 5_000;
-
 export class CatchUpSender {
   readonly #context: DriverContext;
   readonly #waiting = new Fifo<{ readonly replica: GroupReplica; readonly follower: ReplicaId; readonly term: Term }>();
@@ -129,10 +126,10 @@ export class CatchUpSender {
     }
   }
 
-  /** The WAL needs room. */
-  pressure(): void {
+  /** The WAL needs room: holds that are as old as this end. */
+  releaseHolds(ageMs: number): void {
     for (const { replica, follower, sinceMs } of [...this.#holds.values()]) {
-      if (this.#context.nowMs - sinceMs >= HOLD_MS_MIN) this.#release(replica, follower);
+      if (this.#context.nowMs - sinceMs >= ageMs) this.#release(replica, follower);
     }
   }
 

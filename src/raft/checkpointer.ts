@@ -9,10 +9,14 @@ import type { GroupReplica } from './group-replica.ts';
 import { encodeCheckpointPayload } from './replica-codec.ts';
 import type { StateCheckpoint } from './state-machine.ts';
 
+/** Looking for the groups that hold most of the WAL costs a walk over all of them. */
+const RELIEVE_MS = 20;
+
 export class Checkpointer {
   readonly #context: DriverContext;
   readonly #queue = new Fifo<GroupReplica>();
   #running = 0;
+  #relievedMs = Number.NEGATIVE_INFINITY;
   #idleWaiters: (() => void)[] = [];
 
   constructor(context: DriverContext) {
@@ -26,6 +30,20 @@ export class Checkpointer {
     replica.checkpointRequested = true;
     this.#queue.push(replica);
     this.#startNext();
+  }
+
+  /** The WAL fills up: the groups that hold most of it come first. At most a few are asked for at a time, because their checkpoints change the picture. */
+  relieve(): void {
+    const { storage, replicas, nowMs, config } = this.#context;
+    if (this.#running + this.#queue.size >= config.checkpointsRunningMax || nowMs < this.#relievedMs + RELIEVE_MS) return;
+    this.#relievedMs = nowMs;
+    const holding: { readonly replica: GroupReplica; readonly bytes: number }[] = [];
+    for (const replica of replicas.values()) {
+      if (replica.appliedIndex <= replica.checkpointIndex || replica.checkpointing || replica.frozen) continue;
+      holding.push({ replica, bytes: storage.pinnedBytes(replica.replicaId) });
+    }
+    holding.sort((some, other) => other.bytes - some.bytes);
+    for (const { replica } of holding.slice(0, config.checkpointsRunningMax)) this.request(replica);
   }
 
   /** Applied enough since the last one? */

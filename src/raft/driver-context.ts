@@ -35,6 +35,9 @@ export interface DriverContext {
   /** Bytes proposed here and not yet applied, over all groups. */
   proposedBytes: number;
 
+  /** Un-checkpointed entries as a share of the WAL's limit. */
+  readonly walShare: number;
+
   /** A pass runs once all pending input was read. */
   schedule(): void;
   /** Runs `task` in the next pass: for everything that comes from outside a pass. Cores are stepped in passes only. */

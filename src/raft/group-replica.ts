@@ -153,11 +153,11 @@ export class GroupReplica implements RaftGroup, Deadline {
   propose(
     payload: readonly Uint8Array[],
     done: (outcome: ProposalOutcome) => void,
-    options?: { requiredFlushes?: number },
+    options?: { requiredFlushes?: number; isRefusedOnFullDisk?: boolean },
   ): void {
     let bytes = 0;
     for (const piece of payload) bytes += piece.length;
-    const reason = this.#refusal(bytes);
+    const reason = this.#refusal(bytes, options?.isRefusedOnFullDisk ?? false);
     if (reason !== undefined) {
       this.#context.metrics.proposalsRefused++;
       this.#context.enqueue(() => done({ kind: 'refused', reason }));
@@ -173,14 +173,18 @@ export class GroupReplica implements RaftGroup, Deadline {
     this.#context.enqueue(() => this.#proposeQueued());
   }
 
-  #refusal(bytes: number): 'notLeader' | 'notReady' | 'overloaded' | 'diskFull' | undefined {
+  #refusal(
+    bytes: number,
+    isRefusedOnFullDisk: boolean,
+  ): 'notLeader' | 'notReady' | 'overloaded' | 'diskFull' | undefined {
     if (this.role !== 'leader' || this.removed) return 'notLeader';
     if (!this.isReady) return 'notReady';
     const { config, proposedBytes } = this.#context;
     // One proposal is always allowed, or one above the limit could never be made.
     if (this.proposals.bytes > 0 && this.proposals.bytes + bytes > config.groupProposedBytesMax) return 'overloaded';
     if (proposedBytes > 0 && proposedBytes + bytes > config.brokerProposedBytesMax) return 'overloaded';
-    return this.#isAnyDiskFull() ? 'diskFull' : undefined;
+    if (this.#context.walShare > config.walShareProposals) return 'overloaded';
+    return isRefusedOnFullDisk && this.#isAnyDiskFull() ? 'diskFull' : undefined;
   }
 
   #isAnyDiskFull(): boolean {

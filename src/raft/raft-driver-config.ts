@@ -18,10 +18,10 @@ export interface RaftDriverConfig {
   /** How often lagging followers, holds, own disk and the ages of checkpoints are looked at. */
   readonly reviewIntervalMs: number;
 
-  /** Bytes proposed and not yet applied, of one group and of all groups of the broker; above, proposals are refused. */
+  /** Bytes proposed and not yet applied, of one group and of all groups of the broker; above, proposals are refused. The broker's is at most a quarter of the WAL. */
   readonly groupProposedBytesMax: number;
   readonly brokerProposedBytesMax: number;
-  /** Bytes received and not yet flushed, of one group and of all; above, an append is rejected as overloaded. */
+  /** Bytes received and not yet flushed, of one group and of all; above, an append is rejected as overloaded. The broker's is at most a quarter of the WAL. */
   readonly groupReceivedBytesMax: number;
   readonly brokerReceivedBytesMax: number;
   /** Entry bytes sent to one follower of one group and not yet acknowledged. */
@@ -35,6 +35,13 @@ export interface RaftDriverConfig {
   readonly applyBytesPerPass: number;
   readonly applyEntriesPerPass: number;
 
+  /**
+   * Shares of the WAL's limit that un-checkpointed entries may take: above the first, the groups that hold most of it are checkpointed; above the second, proposals are refused; above the third, entries
+   * of other leaders too. What remains is for what is under way, and for the WAL to move entries.
+   */
+  readonly walShareCheckpoint: number;
+  readonly walShareProposals: number;
+  readonly walShareAppends: number;
   readonly checkpointsRunningMax: number;
   /** A checkpoint is made when a state machine applied so many bytes since the last one. */
   readonly checkpointBytes: number;
@@ -67,7 +74,7 @@ export const RAFT_DRIVER_DEFAULTS: RaftDriverConfig = {
   reviewIntervalMs: 500,
 
   groupProposedBytesMax: 16 * 2 ** 20,
-  brokerProposedBytesMax: 128 * 2 ** 20,
+  brokerProposedBytesMax: 64 * 2 ** 20,
   groupReceivedBytesMax: 16 * 2 ** 20,
   brokerReceivedBytesMax: 64 * 2 ** 20,
   groupInFlightBytesMax: 4 * 2 ** 20,
@@ -77,6 +84,9 @@ export const RAFT_DRIVER_DEFAULTS: RaftDriverConfig = {
   applyBytesPerPass: 4 * 2 ** 20,
   applyEntriesPerPass: 4_096,
 
+  walShareCheckpoint: 0.35,
+  walShareProposals: 0.6,
+  walShareAppends: 0.8,
   checkpointsRunningMax: 4,
   checkpointBytes: 64 * 2 ** 20,
 

@@ -85,6 +85,8 @@ type AwaitingFlush =
   | { readonly lsn: Lsn; readonly replica: GroupReplica; readonly write: number; readonly receivedBytes: number }
   | { readonly lsn: Lsn; readonly replica?: undefined; readonly done: () => void };
 
+/** A hold younger than this survives pressure of the WAL, or catch-ups would never meet the log. */
+const HOLD_MS_MIN = 5_000;
 /** Size at which a control message is sent before the end of the pass. */
 const CONTROL_MESSAGE_BYTES = 256 * 1024;
 
@@ -138,7 +140,14 @@ export class RaftDriver implements RaftGroups, DriverContext {
     this.#options = options;
     this.brokerId = options.brokerId;
     this.storeId = options.storeId;
-    this.config = { ...RAFT_DRIVER_DEFAULTS, ...options.config };
+    const config = { ...RAFT_DRIVER_DEFAULTS, ...options.config };
+    // What waits for a stalled disk goes into the WAL at once when it goes on: it must fit.
+    const quarter = options.storage.stats.bytesLimit / 4;
+    this.config = {
+      ...config,
+      brokerProposedBytesMax: Math.min(config.brokerProposedBytesMax, quarter),
+      brokerReceivedBytesMax: Math.min(config.brokerReceivedBytesMax, quarter),
+    };
     this.clock = options.clock;
     this.storage = options.storage;
     this.transport = options.transport;
@@ -169,6 +178,11 @@ export class RaftDriver implements RaftGroups, DriverContext {
 
   get nowMs(): number {
     return this.#nowMs;
+  }
+
+  get walShare(): number {
+    const { liveBytes, bytesLimit } = this.storage.stats;
+    return liveBytes / bytesLimit;
   }
 
   // -------------------------------------------------------------- start and end
@@ -254,6 +268,7 @@ export class RaftDriver implements RaftGroups, DriverContext {
       this.#takeFlushes();
       this.#advanceTime();
       this.#applyLoop.run();
+      if (this.walShare > this.config.walShareCheckpoint) this.#relieveWal();
       this.#tellLeadership();
       this.#leading.flush();
       this.#liveness.write();
@@ -450,8 +465,13 @@ export class RaftDriver implements RaftGroups, DriverContext {
     this.#following.reviewGroup(replica.groupId);
   }
 
+  #relieveWal(): void {
+    this.#checkpointer.relieve();
+    if (this.walShare > this.config.walShareProposals) this.#catchUpSender.releaseHolds(0);
+  }
+
   #pressure(replicaIds: readonly ReplicaId[]): void {
-    this.#catchUpSender.pressure();
+    this.#catchUpSender.releaseHolds(HOLD_MS_MIN);
     for (const replicaId of replicaIds) {
       const replica = this.replicasById.get(replicaId);
       if (replica !== undefined) this.#checkpointer.request(replica);
@@ -607,7 +627,9 @@ export class RaftDriver implements RaftGroups, DriverContext {
     const { config } = this;
     const overloaded =
       message.entries.length > 0 &&
-      (this.receivedBytes > config.brokerReceivedBytesMax || replica.receivedBytes > config.groupReceivedBytesMax);
+      (this.receivedBytes > config.brokerReceivedBytesMax ||
+        replica.receivedBytes > config.groupReceivedBytesMax ||
+        this.walShare > config.walShareAppends);
     if (overloaded || replica.frozen) {
       this.metrics.appendsRefused++;
       const { from, term } = message;

@@ -47,6 +47,7 @@ export class ReplicaLifecycle {
   readonly #options: LifecycleOptions;
   /** Replicas whose state is not there yet; what is created meanwhile must not be removed under it. */
   readonly #restoring = new Map<GroupReplica, Promise<void>>();
+  readonly #removing = new Map<ReplicaId, Promise<void>>();
   readonly #replaying = new Map<GroupReplica, () => void>();
 
   constructor(
@@ -209,7 +210,16 @@ export class ReplicaLifecycle {
 
   // -------------------------------------------------------------- end
 
+  /** Metadata may ask again before it has its answer: there is one removal. */
   remove(groupId: GroupId, replicaId: ReplicaId): Promise<void> {
+    const running = this.#removing.get(replicaId);
+    if (running !== undefined) return running;
+    const removal = this.#remove(groupId, replicaId).finally(() => this.#removing.delete(replicaId));
+    this.#removing.set(replicaId, removal);
+    return removal;
+  }
+
+  #remove(groupId: GroupId, replicaId: ReplicaId): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#context.enqueue(() => {
         const replica = this.#context.replicasById.get(replicaId);

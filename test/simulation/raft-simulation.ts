@@ -443,8 +443,8 @@ export class RaftSimulation {
       case 'transfer': {
         const group = random.pick([...this.#groups.keys()]);
         this.#leaderOf(group)
-          ?.driver!.get(group)!
-          .transferLeadership()
+          ?.driver?.get(group)
+          ?.transferLeadership()
           .catch((error) => this.#fail(error));
         return;
       }
