@@ -39,10 +39,10 @@ export class SpaceWatcher {
     this.#options = options;
   }
 
-  /** Gives the reserve up if the disk is full, so that recovery finds room; call it before anything else writes. */
+  /** Gives the reserve up if the disk is full, so that recovery finds room; call it before anything else writes. A reserve that is missing is made later. */
   async start(): Promise<void> {
     this.#hasReserve = (await this.#options.disk.sizeOf(RESERVE_PATH)) !== undefined;
-    await this.check();
+    await this.check({ makesReserve: false });
     this.#schedule();
   }
 
@@ -51,7 +51,7 @@ export class SpaceWatcher {
     this.#timer?.cancel();
   }
 
-  async check(): Promise<void> {
+  async check({ makesReserve } = { makesReserve: true }): Promise<void> {
     const { disk, freeMinBytes, reserveBytes, log, onChange } = this.#options;
     const { freeBytes, totalBytes } = await disk.space();
     this.freeBytes = freeBytes;
@@ -67,7 +67,7 @@ export class SpaceWatcher {
       onChange(refuses);
     }
     if (this.#hasReserve && freeBytes < reserveBytes) await this.#giveUpReserve();
-    else if (!this.#hasReserve && reserveBytes > 0 && freeBytes > goesOnAtBytes + 2 * reserveBytes) {
+    else if (makesReserve && !this.#hasReserve && reserveBytes > 0 && freeBytes > goesOnAtBytes + 2 * reserveBytes) {
       await this.#makeReserve();
     }
   }
