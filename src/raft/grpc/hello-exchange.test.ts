@@ -66,6 +66,20 @@ describe('formation over gRPC', () => {
     );
   });
 
+  it('tells a voter where the broker that asks can be reached', async () => {
+    const [voter, joiner] = [await listen(), await listen()];
+    const voters = [{ brokerId: brokerId(1), host: '127.0.0.1', port: voter.port }];
+    const formation = form(1, voter.endpoint, voters);
+    await formation.run();
+    const heard: unknown[] = [];
+    answerHello(voter.endpoint, brokerId(1), formation, (presence) => heard.push(presence.address));
+    const own = { host: 'joiner.example', port: joiner.port };
+    const options = { voters, network: formationNetwork(joiner.endpoint, timers), timers, log: SILENT_LOG };
+    const joined = await new ClusterFormation({ ...options, store: new MemoryStore(4), address: own }).run();
+    expect(joined.kind).toBe('joined');
+    expect(heard).toContainEqual(own);
+  });
+
   it('says why at an address of another broker, and before a broker is ready', async () => {
     const [one, two] = [await listen(), await listen()];
     const voter = { brokerId: brokerId(2), host: '127.0.0.1', port: two.port };

@@ -20,6 +20,7 @@ import { type ProbeResult, probePort } from './probe.ts';
 const ASK_TIMEOUT_MS = 1_000;
 const STORE_ID_BYTES = 16;
 const VOTERS_MAX = 64;
+const HOST_LENGTH_MAX = 255;
 
 /** Formation's network over the Raft port. */
 export function formationNetwork(endpoint: PeerEndpoint, timers: Timers): FormationNetwork {
@@ -43,8 +44,13 @@ export function formationNetwork(endpoint: PeerEndpoint, timers: Timers): Format
   };
 }
 
-/** Lets the Raft port answer for `formation`, for as long as the broker lives. */
-export function answerHello(endpoint: PeerEndpoint, own: BrokerId, formation: ClusterFormation): void {
+/** Lets the Raft port answer for `formation`, for as long as the broker lives. `onHello` hears of everybody that asks. */
+export function answerHello(
+  endpoint: PeerEndpoint,
+  own: BrokerId,
+  formation: ClusterFormation,
+  onHello: (presence: Presence) => void = () => {},
+): void {
   endpoint.onHello = (request) => {
     const presence = decodePresence(request.presence);
     if (request.targetBrokerId !== own) {
@@ -53,6 +59,7 @@ export function answerHello(endpoint: PeerEndpoint, own: BrokerId, formation: Cl
       );
     }
     formation.heard(presence);
+    onHello(presence);
     return create(HelloResponseSchema, { presence: encodePresence(formation.presence()) });
   };
 }
@@ -75,6 +82,8 @@ function encodePresence(presence: Presence): PresenceMessage {
     ),
     votersDigest: presence.votersDigest,
     candidateClusterId: presence.candidateClusterId,
+    raftHost: presence.address?.host ?? '',
+    raftPort: presence.address?.port ?? 0,
   });
 }
 
@@ -90,6 +99,8 @@ function decodePresence(message: PresenceMessage | undefined): Presence {
   const shapely =
     message.storeId.length === STORE_ID_BYTES &&
     voters.length <= VOTERS_MAX &&
+    message.raftHost.length <= HOST_LENGTH_MAX &&
+    message.raftPort <= 65_535 &&
     voters.every((voter) => voter.storeId.length === STORE_ID_BYTES);
   if (!shapely) throw new HelloRefusedError('The peer describes itself with a field of a wrong size');
   return {
@@ -109,5 +120,6 @@ function decodePresence(message: PresenceMessage | undefined): Presence {
           },
     votersDigest: message.votersDigest,
     candidateClusterId: message.candidateClusterId,
+    ...(message.raftHost === '' ? {} : { address: { host: message.raftHost, port: message.raftPort } }),
   };
 }

@@ -31,6 +31,8 @@ export interface Presence {
   readonly votersDigest: Uint8Array;
   /** The cluster id that follows from the stores of all voters, as seen now; empty while some are missing. */
   readonly candidateClusterId: string;
+  /** Where other brokers reach it; undefined if it does not say. */
+  readonly address?: { readonly host: string; readonly port: number };
 }
 
 export interface FormationNetwork {
@@ -56,6 +58,8 @@ export interface ClusterFormationOptions {
   readonly store: FormationStore;
   /** controller.quorum.voters. */
   readonly voters: readonly VoterAddress[];
+  /** Own Raft port as others reach it, told to whoever asks. */
+  readonly address?: { readonly host: string; readonly port: number };
   readonly network: FormationNetwork;
   readonly timers: Timers;
   readonly log: Log;
@@ -93,8 +97,9 @@ export class ClusterFormation {
 
   /** What this broker answers when it is asked, before, during and after formation. */
   presence(): Presence {
-    const { store } = this.#options;
+    const { store, address } = this.#options;
     return {
+      ...(address === undefined ? {} : { address }),
       brokerId: store.brokerId,
       storeId: store.storeId,
       cluster: store.cluster,
