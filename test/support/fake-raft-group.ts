@@ -17,7 +17,7 @@ import {
 
 export interface FakeProposal {
   readonly payload: Uint8Array;
-  readonly requiredFlushes: number | undefined;
+  readonly options: Parameters<RaftGroup['propose']>[2];
   readonly done: (outcome: ProposalOutcome) => void;
 }
 
@@ -59,9 +59,9 @@ export class FakeRaftGroup implements RaftGroup {
   propose(
     payload: readonly Uint8Array[],
     done: (outcome: ProposalOutcome) => void,
-    options: { requiredFlushes?: number } = {},
+    options?: FakeProposal['options'],
   ): void {
-    this.proposals.push({ payload: Buffer.concat(payload), requiredFlushes: options.requiredFlushes, done });
+    this.proposals.push({ payload: Buffer.concat(payload), options, done });
   }
 
   /** Applies the oldest `count` proposals. */

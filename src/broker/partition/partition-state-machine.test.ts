@@ -165,15 +165,15 @@ describe('PartitionStateMachine', () => {
           const step = fixture.machine.appliedIndex;
           expect(fixture.apply(reference.payloads[step]!, reference.terms[step])).toEqual(reference.results[step]);
           if (random.chance(0.3)) await fixture.time.runFor(random.below(3));
-          if (!random.chance(0.2) || crashed) continue;
-          const made = await whileAlive(fixture, fixture.machine.checkpoint(), () => crashed);
-          if (made === undefined) break;
-          // The frame may or may not be flushed when the next thing happens; only then files may go.
-          pending = made;
-          if (random.chance(0.7)) {
+          if (pending !== undefined && random.chance(0.4)) {
             checkpoint = pending;
             fixture.machine.checkpointDurable(pending.index);
           }
+          if (!random.chance(0.2) || crashed) continue;
+          const made = await whileAlive(fixture, fixture.machine.checkpoint(), () => crashed);
+          if (made === undefined) break;
+          // The frame is flushed some time later, if at all; only then files may go.
+          pending = made;
         }
         fixture.platter.onOperation = () => undefined;
         if (!crashed) {
@@ -196,7 +196,7 @@ describe('PartitionStateMachine', () => {
 
   it('describes one moment although entries are applied while the checkpoint is written', async () => {
     const reference = await history(80, 21);
-    const fixture = new PartitionFixture({ settings: { segmentBytes: 2_000, indexIntervalBytes: 100 } });
+    const fixture = new PartitionFixture({ settings: { segmentBytes: 14_000, indexIntervalBytes: 50 } });
     await fixture.start();
     const checkpoints: StateCheckpoint[] = [];
     const applyNext = (): void => {
@@ -223,8 +223,27 @@ describe('PartitionStateMachine', () => {
       for (let step = checkpoint.index as number; step < reference.payloads.length; step++) {
         expect(again.apply(reference.payloads[step]!, reference.terms[step])).toEqual(reference.results[step]);
       }
-      expectSameBatches(await again.readAll(), reference.batches);
+      expectSameBatches(await again.readAll(600), reference.batches);
+      expect(again.machine.log.segments.some(({ isIndexDamaged }) => isIndexDamaged)).toBe(false);
     }
+  });
+
+  it('names a segment completely although the log start passes it before all of it is written', async () => {
+    const fixture = new PartitionFixture({ settings: { segmentBytes: 1_000 } });
+    await fixture.start();
+    for (let i = 0; i < 30; i++) fixture.apply(batchesCommand([testBatch()]));
+    const expected = await fixture.readAll();
+    const making = fixture.machine.checkpoint();
+    fixture.platter.onOperation = ({ kind }) => {
+      if (kind === 'makeDirectory') fixture.apply(moveLogStartCommand(30));
+      return undefined;
+    };
+    const checkpoint = await fixture.time.settle(making);
+    expect(fixture.machine.log.segments).toEqual([]);
+    expect(fixture.resources.tail.usedBytes).toBe(0);
+    fixture.platter.crash(new SeededRandom(1), 'lose');
+    await fixture.start(checkpoint);
+    expectSameBatches(await fixture.readAll(), expected);
   });
 
   it('keeps a large state in a file of its own, and calls a damaged one damage', async () => {
@@ -281,11 +300,20 @@ describe('PartitionStateMachine', () => {
     // A crash now may still fall back to the checkpoint before.
     const platter = fixture.platter.clone();
     await new PartitionFixture({ platter, time: fixture.time, settings: { segmentBytes: 500 } }).start(before);
+    // What is dropped behind the cut of a checkpoint is named by it.
+    fixture.apply(moveLogStartCommand(18));
     fixture.machine.checkpointDurable(after.index);
     await fixture.time.drain();
-    expect(fixture.platter.paths().length).toBeLessThan(files);
+    const left = fixture.platter.paths().length;
+    expect(left).toBeLessThan(files);
+    const fallback = new PartitionFixture({ platter: fixture.platter.clone(), time: fixture.time });
+    await fallback.start(after);
+    expect((await fallback.readAll())[0]!.baseOffset).toBeLessThanOrEqual(12);
+    fixture.machine.checkpointDurable((await fixture.checkpoint()).index);
+    await fixture.time.drain();
+    expect(fixture.platter.paths().length).toBeLessThan(left);
     expect(fixture.machine.bytesSinceCheckpoint()).toBe(0);
-    expect((await fixture.readAll())[0]!.baseOffset).toBeLessThanOrEqual(12);
+    expect((await fixture.readAll())[0]!.baseOffset).toBeLessThanOrEqual(18);
   });
 
   it('removes everything of itself when it is destroyed, and nothing of others', async () => {

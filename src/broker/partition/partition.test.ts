@@ -188,7 +188,10 @@ describe('produce', () => {
     const all = produce(testBatch(), { timeoutMs: 100 });
     const one = produce(testBatch(), { acks: 1, timeoutMs: 200 });
     await turn();
-    expect(group.proposals.map(({ requiredFlushes }) => requiredFlushes)).toEqual([3, undefined]);
+    expect(group.proposals.map(({ options }) => options)).toEqual([
+      { requiredFlushes: 3, isRefusedOnFullDisk: true },
+      { requiredFlushes: 0, isRefusedOnFullDisk: true },
+    ]);
     await fixture.time.runFor(300);
     expect(all.result).toMatchObject({ errorCode: ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND });
     expect(one.result).toMatchObject({ errorCode: ErrorCode.REQUEST_TIMED_OUT });

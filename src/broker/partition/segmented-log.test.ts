@@ -161,12 +161,23 @@ describe('SegmentedLog', () => {
     const checkpoint = await fixture.checkpoint();
     fixture.platter.crash(random, 'lose');
     const index = fixture.platter.paths().find((path) => path.endsWith('.index'))!;
-    for (let at = 7; at < fixture.platter.readBytes(index).length; at += 8) fixture.platter.flipBit(index, at, 4);
-    await fixture.start(checkpoint);
-    for (const { baseOffset } of [...batches].reverse()) {
-      expect(splitBatches((await readAt(fixture, baseOffset, 1, true)).pieces)[0]!.baseOffset).toBe(baseOffset);
+    const entries = Buffer.from(fixture.platter.readBytes(index));
+    const misplaced = Buffer.from(entries);
+    const last = entries.subarray(-4);
+    for (let at = 0; at < entries.length; at += 8) {
+      entries[at + 7]! ^= 16;
+      // A position where a batch begins, but another one.
+      misplaced.set(last, at + 4);
     }
-    expect(fixture.machine.log.segments[0]!.isIndexDamaged).toBe(true);
+    for (const bytes of [entries, misplaced]) {
+      fixture.platter.damage(index, 0, bytes);
+      await fixture.start(checkpoint);
+      for (const { baseOffset } of [...batches].reverse()) {
+        expect(splitBatches((await readAt(fixture, baseOffset, 1, true)).pieces)[0]!.baseOffset).toBe(baseOffset);
+      }
+      expect(fixture.machine.log.segments[0]!.isIndexDamaged).toBe(true);
+      fixture.platter.kill(random);
+    }
   });
 
   it('finds any flipped bit of a batch before it is served', async () => {
