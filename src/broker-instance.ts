@@ -6,9 +6,11 @@
  * Stop: no new requests → leaderships move away → checkpoints → links, WAL and files close.
  */
 import { AdminHttp } from './broker/admin-http.ts';
+import type { BackgroundTask } from './broker/cluster/background-task.ts';
 import { ClusterServices } from './broker/cluster/cluster-services.ts';
 import { InternalTopic } from './broker/cluster/internal-topic.ts';
 import { MetadataStateMachine } from './broker/cluster/metadata-state-machine.ts';
+import { introductionTask, PeerDirectory } from './broker/cluster/peer-directory.ts';
 import { encodeReplicaDescriptor } from './broker/cluster/replica-descriptor.ts';
 import { refuseStore } from './broker/cluster/store-policy.ts';
 import type { BrokerConfig } from './broker/config/broker-config.ts';
@@ -27,13 +29,11 @@ import { Partitions } from './partitions.ts';
 import { answerHello, formationNetwork } from './raft/grpc/hello-exchange.ts';
 import { PeerEndpoint } from './raft/grpc/peer-endpoint.ts';
 import { GrpcTransport } from './raft/grpc-transport.ts';
-import type { InitialVoter } from './raft/identity/cluster-identity.ts';
 import { ClusterFormation, type Formation } from './raft/identity/formation.ts';
 import { PeerSessionFile } from './raft/identity/peer-session-file.ts';
 import { Store } from './raft/identity/store.ts';
 import { RaftDriver } from './raft/raft-driver.ts';
 import { COMMIT_BUCKETS_MS } from './raft/raft-driver-metrics.ts';
-import type { PeerAddress } from './raft/transport.ts';
 import { type BrokerId, brokerId, METADATA_GROUP_ID, replicaId } from './std/brands.ts';
 import type { Environment } from './std/environment.ts';
 import { fromHex } from './std/hex.ts';
@@ -72,6 +72,8 @@ export class BrokerInstance {
   #admin: AdminHttp | undefined;
   #httpListener: Listener | undefined;
   #formation: ClusterFormation | undefined;
+  #peerDirectory: PeerDirectory | undefined;
+  #introduction: BackgroundTask | undefined;
   #wal: Wal | undefined;
   #driver: RaftDriver | undefined;
   #partitions: Partitions | undefined;
@@ -119,15 +121,17 @@ export class BrokerInstance {
     const store = await Store.open(disk, random, id);
     await refuseLostWal(store, await disk.list(WAL_DIRECTORY));
     const sessions = await PeerSessionFile.open(disk);
+    const network = formationNetwork(this.#endpoint, timers);
     const formation = new ClusterFormation({
       store,
       voters: config['controller.quorum.voters'].map((voter) => ({ ...voter, brokerId: brokerId(voter.brokerId) })),
-      network: formationNetwork(this.#endpoint, timers),
+      address: config.raftAdvertised,
+      network,
       timers,
       log,
     });
     this.#formation = formation;
-    answerHello(this.#endpoint, id, formation);
+    answerHello(this.#endpoint, id, formation, (presence) => this.#peerDirectory?.introduce(presence));
     await this.#endpoint.listen(config['raft.listener']);
     // Before the store is bound to a cluster: a bound store without a WAL has lost it.
     this.#wal = await Wal.open({
@@ -250,13 +254,29 @@ export class BrokerInstance {
     });
     this.#coordinator = coordinator;
     partitions.useCoordinator(coordinator);
-    const updatePeers = (): void => driver.setPeers(peersOf(id, formed.initialVoters, stateMachine));
-    stateMachine.onImageChanged(updatePeers);
-    updatePeers();
+    const peers = new PeerDirectory({
+      brokerId: id,
+      initialVoters: formed.initialVoters,
+      image: () => stateMachine.image,
+      setPeers: (addresses) => driver.setPeers(addresses),
+    });
+    this.#peerDirectory = peers;
+    stateMachine.onImageChanged(() => peers.update());
+    peers.update();
     await driver.start();
     if (formed.kind === 'formed') createMetadataGroup(driver, formed);
-    updatePeers();
+    peers.update();
     services.start();
+    if (formed.kind === 'joined') {
+      this.#introduction = introductionTask({
+        voters: formed.initialVoters,
+        timers,
+        isRegistered: () => services.registrar.isRegistered,
+        ask: (voter) => network.ask(voter, formation.presence()),
+        fail: this.#onFailure,
+      });
+      this.#introduction.start();
+    }
     partitions.start();
 
     this.#listener = this.#createListener(services, driver, coordinator);
@@ -270,6 +290,7 @@ export class BrokerInstance {
   async stop(): Promise<void> {
     this.#isServing = false;
     this.#formation?.stop();
+    this.#introduction?.stop();
     const transferTimeoutMs = this.#config['shutdown.transfer.timeout.ms'];
     this.#coordinator?.stop();
     this.#services?.stop();
@@ -386,17 +407,6 @@ function createMetadataGroup(driver: RaftDriver, formed: Formation): void {
   });
   // Nobody has voted yet, so one of them need not wait for an election timeout.
   if (own === voters[0]) group.campaign();
-}
-
-/** Everybody that is registered, and the initial voters until they are. */
-function peersOf(own: BrokerId, voters: readonly InitialVoter[], { image }: MetadataStateMachine): PeerAddress[] {
-  const peers = new Map<BrokerId, PeerAddress>();
-  for (const { brokerId, host, port } of voters) peers.set(brokerId, { brokerId, host, port });
-  for (const { brokerId, raftHost, raftPort } of image.brokers.values()) {
-    peers.set(brokerId, { brokerId, host: raftHost, port: raftPort });
-  }
-  peers.delete(own);
-  return [...peers.values()];
 }
 
 function* groupLags(coordinator: GroupCoordinator): Generator<GroupLag> {
