@@ -30,13 +30,13 @@ export function describeConfigsHandler(services: HandlerServices): AnyHandler {
   const { cluster } = services;
   return defineHandler({
     api: describeConfigsApi,
-    async handle(request) {
+    async handle(request, { apiVersion }) {
       const isUnknown = ({ resourceType, resourceName }: Resource): boolean =>
         resourceType === CONFIG_RESOURCE.topic && !cluster.image.topics.has(resourceName);
       if (request.resources.some(isUnknown)) await cluster.refresh(REFRESH_TIMEOUT_MS);
       return {
         throttleTimeMs: 0,
-        results: request.resources.map((resource) => describe(services, resource, request)),
+        results: request.resources.map((resource) => describe(services, resource, request, apiVersion)),
       };
     },
   });
@@ -46,6 +46,7 @@ function describe(
   services: HandlerServices,
   resource: Resource,
   request: DescribeConfigsRequest,
+  apiVersion: number,
 ): DescribeConfigsResponse['results'][number] {
   const { resourceType, resourceName, configurationKeys } = resource;
   const failed = (errorCode: ErrorCode, errorMessage: string) => ({
@@ -80,8 +81,9 @@ function describe(
   const keys = configurationKeys === null ? undefined : new Set(configurationKeys);
   const configs = entries
     .filter((entry) => keys === undefined || keys.has(entry.name))
-    .map((entry) => ({
+    .map(({ isDefault, ...entry }) => ({
       ...entry,
+      ...(apiVersion === 0 ? { isDefault } : {}),
       synonyms: request.includeSynonyms ? (entry.synonyms ?? []) : [],
       documentation: request.includeDocumentation ? (entry.documentation ?? null) : null,
     }));

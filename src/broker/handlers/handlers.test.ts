@@ -411,7 +411,6 @@ describe('DescribeConfigs', () => {
     expect(entry(result, 'retention.ms')).toMatchObject({
       value: '7',
       configSource: 1,
-      isDefault: false,
       configType: 5,
       synonyms: [
         { name: 'retention.ms', value: '7', source: 1 },
@@ -421,7 +420,6 @@ describe('DescribeConfigs', () => {
     expect(entry(result, 'cleanup.policy')).toMatchObject({
       value: 'delete',
       configSource: 5,
-      isDefault: true,
       configType: 7,
     });
     const some = await describeOne(2, 't', { configurationKeys: ['segment.bytes', 'nonsense'] });

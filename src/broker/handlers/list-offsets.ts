@@ -22,6 +22,7 @@ import { confirmed, ledPartition, untilReady } from './partition-access.ts';
 type PartitionRequest = ListOffsetsRequest['topics'][number]['partitions'][number];
 type PartitionResponse = ListOffsetsResponse['topics'][number]['partitions'][number];
 
+const LEADER_EPOCH_SINCE_VERSION = 4;
 const LATEST = -1;
 const EARLIEST = -2;
 const MAX_TIMESTAMP = -3;
@@ -75,7 +76,7 @@ async function listOffset(
     errorCode: ErrorCode.NONE,
     timestamp: found?.timestampMs ?? -1,
     offset: found?.offset ?? -1,
-    leaderEpoch: found?.leaderEpoch ?? -1,
+    ...(apiVersion >= LEADER_EPOCH_SINCE_VERSION ? { leaderEpoch: found?.leaderEpoch ?? -1 } : {}),
   };
 }
 
