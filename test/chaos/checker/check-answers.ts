@@ -28,7 +28,14 @@ export function checkAnswers(
       findings.add(
         'sequence-broken',
         completion!,
-        `A producer of key ${error[1]} was told that its next batch is out of order`,
+        `A producer of key ${error[1]} was refused its next batch with code ${error[2]}`,
+      );
+    }
+    if (f === 'poll' && error?.[0] === CheckedError.corruptBatch) {
+      findings.add(
+        'corrupt-read',
+        completion!,
+        `The batch at offset ${error[2]} of key ${error[1]} was served with a wrong checksum`,
       );
     }
   }

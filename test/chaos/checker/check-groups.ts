@@ -19,6 +19,8 @@ interface Register {
   readonly known: KnownMaximum;
   /** Offset → index of the first invocation that tried to commit it. */
   readonly tried: Map<number, number>;
+  /** Offsets of commits with an unknown outcome: each may take effect at any later time, and take the register back. */
+  readonly unknown: Set<number>;
 }
 
 function readRegisters(operations: readonly Operation[]): Map<string, Register> {
@@ -30,12 +32,13 @@ function readRegisters(operations: readonly Operation[]): Map<string, Register> 
       const id = `${group}/${key}`;
       let register = registers.get(id);
       if (register === undefined) {
-        register = { known: new KnownMaximum(), tried: new Map() };
+        register = { known: new KnownMaximum(), tried: new Map(), unknown: new Set() };
         registers.set(id, register);
       }
       if (operation.f === 'commit' && operation.type !== 'fail' && !register.tried.has(offset)) {
         register.tried.set(offset, operation.invoke.index);
       }
+      if (operation.f === 'commit' && operation.type === 'info') register.unknown.add(offset);
       if (operation.type === 'ok') register.known.add(operation.completion!, offset);
     }
   }
@@ -48,9 +51,9 @@ function checkRegisters(operations: readonly Operation[], registers: Map<string,
     if (operation.f !== 'committed' || operation.type !== 'ok') continue;
     const { group, offsets } = operation.completion!.value;
     for (const [key, offset] of Object.entries(offsets)) {
-      const { known, tried } = registers.get(`${group}/${key}`)!;
+      const { known, tried, unknown } = registers.get(`${group}/${key}`)!;
       const before = known.before(operation.invoke);
-      if (offset < before) {
+      if (offset < before && !unknown.has(offset)) {
         findings.add(
           'committed-offset-back',
           operation.completion!,
@@ -81,8 +84,9 @@ function checkRewinds(operations: readonly Operation[], registers: Map<string, R
     for (const { key, records } of polled(operation)) {
       const first = records[0];
       if (first === undefined || !assignment.keys.delete(key)) continue;
-      const committed = registers.get(`${operation.invoke.group}/${key}`)?.known.before(assignment.at) ?? NONE;
-      if (first[0] < committed) {
+      const register = registers.get(`${operation.invoke.group}/${key}`);
+      const committed = register?.known.before(assignment.at) ?? NONE;
+      if (first[0] < committed && register?.unknown.has(first[0]) !== true) {
         findings.add(
           'group-rewind',
           operation.completion!,
@@ -102,8 +106,10 @@ function checkSkips(operations: readonly Operation[], observations: Observations
     for (const { key, records } of polled(operation)) {
       const id = `${group}/${key}`;
       let entry = polledBy.get(id);
-      if (entry === undefined)
-        polledBy.set(id, (entry = { group, key, offsets: new Set(), last: operation.completion }));
+      if (entry === undefined) {
+        entry = { group, key, offsets: new Set(), last: operation.completion };
+        polledBy.set(id, entry);
+      }
       entry.last = operation.completion;
       for (const [offset] of records) entry.offsets.add(offset);
     }

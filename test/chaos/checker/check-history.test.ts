@@ -444,6 +444,15 @@ describe('checkHistory()', () => {
     ]);
   });
 
+  it('lets a commit with an unknown outcome take effect late', () => {
+    const late = story()
+      .invoke(1, 'commit', { group: 'g', offsets: { 7: 3 } })
+      .complete(1, 'info', 'commit', { group: 'g', offsets: { 7: 3 } })
+      .committed(2, 'commit', 5)
+      .committed(3, 'committed', 3);
+    expect(late.kinds).toEqual([]);
+  });
+
   it('calls a committed offset that went back to none a step back', () => {
     expect(story().committed(1, 'commit', 3).committed(2, 'committed', -1).kinds).toEqual(['committed-offset-back']);
   });
