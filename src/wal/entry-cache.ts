@@ -15,6 +15,8 @@ interface Tail {
   first: number;
   /** Entries from `skip` on are held; the ones before were evicted and wait for a cheap removal in one go. */
   entries: Entry[];
+  /** LSN of each entry's frame. */
+  lsns: number[];
   skip: number;
 }
 
@@ -49,12 +51,13 @@ export class EntryCache {
     let tail = this.#tails.get(replicaId);
     if (tail === undefined || tail.first + tail.entries.length - tail.skip !== first) {
       if (tail !== undefined) this.#dropFront(tail, tail.entries.length);
-      tail = { first, entries: [], skip: 0 };
+      tail = { first, entries: [], lsns: [], skip: 0 };
       this.#tails.set(replicaId, tail);
     }
     for (const entry of entries) {
       const kept = pin ? entry : unpinned(entry);
       tail.entries.push(kept);
+      tail.lsns.push(lsn);
       this.#account(kept);
     }
     this.#batches.push({ tail, lastIndex: entries[entries.length - 1]!.index, lsn });
@@ -94,6 +97,7 @@ export class EntryCache {
     if (tail === undefined) return;
     while (tail.entries.length > tail.skip && tail.first + tail.entries.length - tail.skip > index) {
       this.#release(tail.entries.pop()!);
+      tail.lsns.pop();
     }
   }
 
@@ -119,6 +123,7 @@ export class EntryCache {
       this.#dropFront(
         batch.tail,
         Math.min(batch.lastIndex + 1 - batch.tail.first, batch.tail.entries.length - batch.tail.skip),
+        flushedLsn,
       );
     }
     if (this.#oldest > 1024 && this.#oldest * 2 > this.#batches.length) {
@@ -127,16 +132,18 @@ export class EntryCache {
     }
   }
 
-  #dropFront(tail: Tail, count: number): void {
+  /** Drops the first `count` entries, up to one that is not flushed: behind a truncation, newer entries have the indexes of older ones. */
+  #dropFront(tail: Tail, count: number, flushedLsn = Number.POSITIVE_INFINITY): void {
     for (let i = 0; i < count; i++) {
       const entry = tail.entries[tail.skip];
-      if (entry === undefined) break;
+      if (entry === undefined || tail.lsns[tail.skip]! > flushedLsn) break;
       tail.skip++;
       tail.first++;
       this.#release(entry);
     }
     if (tail.skip > 32 && tail.skip * 2 > tail.entries.length) {
       tail.entries = tail.entries.slice(tail.skip);
+      tail.lsns = tail.lsns.slice(tail.skip);
       tail.skip = 0;
     }
   }

@@ -118,6 +118,7 @@ export class Replay {
   finish(): void {
     if (this.storeDoubt !== undefined) this.storeDamage ??= this.storeDoubt;
     for (const log of this.logs.values()) {
+      log.dropCoveredHoles();
       const hole = log.firstHole();
       if (hole !== undefined) {
         log.truncate(hole);
@@ -247,8 +248,7 @@ export class Replay {
   #applyRow(frame: FrameHeader, body: Uint8Array): void {
     const row = decodeTableRow(body);
     const log = this.logs.get(frame.replicaId) ?? this.#create(frame.replicaId, row.descriptor);
-    log.adoptRow(row);
-    this.#cache.truncate(frame.replicaId, row.lastIndex + 1);
+    this.#cache.truncate(frame.replicaId, log.adoptRow(row));
     this.#identityDoubts.delete(frame.replicaId);
     this.#tableIds?.add(frame.replicaId);
   }

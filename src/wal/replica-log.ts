@@ -133,7 +133,13 @@ export class ReplicaLog {
     if (index >= this.#liveFrom) this.#removeLive(index);
     this.#locations.move(index, sequence, position, payloadBytes);
     if (index >= this.#liveFrom) this.#addLive(index);
-    if (kind === ENTRY_KIND.configuration && !this.#configurationIndexes.includes(index)) {
+    // Not live, but it must be known to be there when the segment goes: a hold that moved it may be forgotten by now.
+    else this.#usage.add(sequence, this, index, 0);
+    if (
+      kind === ENTRY_KIND.configuration &&
+      index > this.checkpointIndex &&
+      !this.#configurationIndexes.includes(index)
+    ) {
       this.#configurationIndexes.push(index);
       this.#configurationIndexes.sort((a, b) => a - b);
     }
@@ -164,7 +170,16 @@ export class ReplicaLog {
     this.#voidAll(1);
   }
 
-  /** First live entry whose place is unknown; undefined if there is none. */
+  /** Entries that a checkpoint covers stay readable only if all behind them do. */
+  dropCoveredHoles(): void {
+    for (let i = Math.min(this.checkpointIndex, this.lastIndex); i >= this.#locations.first; i--) {
+      if (this.#locations.sequenceAt(i) !== 0) continue;
+      this.dropBefore(i + 1);
+      return;
+    }
+  }
+
+  /** First entry behind the checkpoint whose place is unknown; undefined if there is none. */
   firstHole(): number | undefined {
     for (let i = Math.max(this.#locations.first, this.checkpointIndex + 1); i < this.#locations.next; i++) {
       if (this.#locations.sequenceAt(i) === 0) return i;
@@ -186,17 +201,19 @@ export class ReplicaLog {
 
   /**
    * Takes over a table's row. It was written by a process that knew this replica's whole state, so it stands where what
-   * was replayed so far says something else; entries whose places are not known become holes.
+   * was replayed so far says something else; entries whose places are not known become holes. Returns the first index
+   * from which on entries may not be the ones known before.
    */
-  adoptRow(row: TableRow): void {
+  adoptRow(row: TableRow): number {
     this.hardState = row.hardState;
     this.commitHint = Math.max(row.commitHint, row.checkpoint?.index ?? 0);
     this.damage = row.damage;
     if (this.#agreesWith(row)) {
       this.checkpoint = row.checkpoint;
       this.#updateLiveFrom();
-      return;
+      return row.lastIndex + 1;
     }
+    let firstChanged = row.lastIndex + 1;
     // An entry is the same wherever its index and term are, so places that were replayed stay good.
     const known = new Map<number, { term: number; sequence: number; position: number; payloadBytes: number }>();
     for (let i = this.#locations.first; i < this.#locations.next; i++) {
@@ -217,9 +234,13 @@ export class ReplicaLog {
         const place = known.get(index);
         const kind = configurations.has(index) ? ENTRY_KIND.configuration : ENTRY_KIND.command;
         if (place?.term === run.term) this.append(run.term, kind, place.sequence, place.position, place.payloadBytes);
-        else this.append(run.term, ENTRY_KIND.command, 0, 0, 0);
+        else {
+          this.append(run.term, ENTRY_KIND.command, 0, 0, 0);
+          firstChanged = Math.min(firstChanged, index);
+        }
       }
     }
+    return firstChanged;
   }
 
   /** Entries that must have been there and cannot be read: their terms are not known, the log goes on behind them. */

@@ -329,11 +329,16 @@ export class Wal implements ReplicaStorage {
     const replica = this.#get(replicaId);
     assert(from >= replica.firstIndex && from <= to && to <= replica.lastIndex, 'Entries are read inside the log');
     const cached = this.#cache.read(replicaId, from, to, maxBytes);
-    if (cached !== undefined) return cached;
+    if (cached !== undefined) {
+      const last = cached[cached.length - 1]!;
+      const agrees = cached[0]!.term === replica.termAt(from) && last.term === replica.termAt(last.index);
+      assert(agrees, 'The cache agrees with the log');
+      return cached;
+    }
     // What the cache holds behind them may not be flushed: the disk is asked for the part before it only.
     const cachedFrom = this.#cache.firstIndex(replicaId) ?? Number.POSITIVE_INFINITY;
-    const last = cachedFrom > from ? Math.min(to, cachedFrom - 1) : to;
-    return this.#reader.read(replica, from, last, maxBytes);
+    const end = cachedFrom > from ? Math.min(to, cachedFrom - 1) : to;
+    return this.#reader.read(replica, from, end, maxBytes);
   }
 
   /** Resolves when everything that was moved is flushed; undefined if it is. */

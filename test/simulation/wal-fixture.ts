@@ -3,6 +3,7 @@
  * write entries.
  */
 import { type LogIndex, logIndex, type ReplicaId, replicaId, term } from '../../src/std/brands.ts';
+import { crc32c } from '../../src/std/crc32c.ts';
 import { SeededRandom } from '../../src/std/seeded-random.ts';
 import { ENTRY_KIND, type Entry, type EntryKind } from '../../src/wal/replica-storage.ts';
 import { Wal, type WalOptions } from '../../src/wal/wal.ts';
@@ -121,11 +122,12 @@ export async function readAll(
 
 /** What two entries must agree in, whatever pieces their payloads are in. */
 export function plain(entry: Entry): { index: number; term: number; kind: number; checksum: number; payload: string } {
+  const bytes = Buffer.concat(entry.payload);
   return {
     index: entry.index,
     term: entry.term,
     kind: entry.kind,
     checksum: entry.checksum,
-    payload: Buffer.concat(entry.payload).toString('hex'),
+    payload: `${bytes.length} bytes, ${crc32c(bytes).toString(16)}`,
   };
 }
