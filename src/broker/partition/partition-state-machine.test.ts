@@ -383,6 +383,18 @@ describe('catch-up', () => {
     expectSameBatches(await follower.readAll(), before);
   });
 
+  it('carries batches that are larger than a piece', async () => {
+    const leader = new PartitionFixture();
+    await leader.start();
+    for (const valueBytes of [10, 3_000_000, 500, 1_500_000]) {
+      leader.apply(batchesCommand([testBatch({ valueBytes })]));
+    }
+    const follower = new PartitionFixture({ time: leader.time });
+    await follower.start();
+    await catchUp(leader, follower);
+    expectSameBatches(await follower.readAll(), await leader.readAll());
+  });
+
   it('refuses a piece that was damaged on its way', async () => {
     const leader = new PartitionFixture();
     await leader.start();
