@@ -45,7 +45,11 @@ export class FirstElections {
         const group = this.#groups.get(groupId);
         return group !== undefined && group.role !== 'leader' && group.leader === undefined;
       });
-      for (const groupId of leaderless) this.#groups.get(groupId)?.campaign();
+      for (const groupId of leaderless) {
+        const group = this.#groups.get(groupId);
+        // A candidate has a majority of pre-votes and waits for its own vote's flush or for votes: to begin anew would throw those away, again and again while the disk is slow.
+        if (group?.role !== 'candidate') group?.campaign();
+      }
       this.#campaignAgain(leaderless, attempt + 1);
     });
   }
