@@ -99,7 +99,8 @@ export class CoreCluster {
 
   step(replica: CoreReplica, event: RaftEvent): Effects {
     assert(replica.alive, 'A dead replica takes no step');
-    const before = { commitIndex: replica.core.commitIndex, membership: replica.core.membership };
+    const { commitIndex, configuration } = replica.core;
+    const before = { commitIndex, membership: configuration.membership, configurationIndex: configuration.index };
     if (event.kind === 'read') replica.readFloors.set(event.requestId, this.invariants.committedIndex);
     const effects = replica.core.step(event);
     replica.disk.write(effects);

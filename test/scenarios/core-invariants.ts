@@ -11,6 +11,13 @@ import type { CoreReplica } from './core-cluster.ts';
 
 const pair = (left: number, right: number): number => left * 2 ** 26 + right;
 
+/** What a replica was before a step. */
+interface Before {
+  readonly commitIndex: LogIndex;
+  readonly membership: Membership;
+  readonly configurationIndex: LogIndex;
+}
+
 export class CoreInvariants {
   readonly #replicas: ReadonlyMap<ReplicaId, CoreReplica>;
   readonly #leaders = new Map<number, ReplicaId>();
@@ -30,11 +37,11 @@ export class CoreInvariants {
   }
 
   /** After a step of `replica`, its writes taken by the disk, its messages not yet sent. `before`: as it was before the step. */
-  stepped(replica: CoreReplica, effects: Effects, before: { commitIndex: LogIndex; membership: Membership }): void {
+  stepped(replica: CoreReplica, effects: Effects, before: Before): void {
     if (effects.append.length > 0) this.#logMatching(replica, effects.append);
     if (effects.append.length > 0 || effects.truncateFrom !== undefined || effects.membershipChanged)
       agreesWithDisk(replica);
-    if (effects.membershipChanged) this.#configured(replica, before.membership);
+    if (effects.membershipChanged) this.#configured(replica, before);
     if (effects.commitIndex > before.commitIndex) this.#committedEntries(replica, before, effects.commitIndex);
     if (effects.leadershipChanged && replica.core.role === 'leader') this.#elected(replica);
     for (const message of effects.send) this.#sent(replica, message);
@@ -70,11 +77,7 @@ export class CoreInvariants {
   }
 
   /** I4, and durability: what a leader calls committed is flushed by a quorum of the configuration it leads. */
-  #committedEntries(
-    replica: CoreReplica,
-    before: { commitIndex: LogIndex; membership: Membership },
-    after: LogIndex,
-  ): void {
+  #committedEntries(replica: CoreReplica, before: Before, after: LogIndex): void {
     const { memory } = replica.disk;
     for (let i = before.commitIndex + 1; i <= after; i++) {
       const term = memory.termAt(logIndex(i));
@@ -126,8 +129,13 @@ export class CoreInvariants {
   }
 
   /** Consecutive configurations of a leader share a voter in any two quorums: one voter more or less, or through a joint one. */
-  #configured({ core }: CoreReplica, before: Membership): void {
+  #configured({ core, disk }: CoreReplica, { membership: before, configurationIndex }: Before): void {
     if (core.role !== 'leader') return;
+    assert(configurationIndex <= core.commitIndex, 'Membership: changed while another change was pending');
+    assert(
+      disk.memory.termAt(core.commitIndex) === core.term,
+      'Membership: changed before an entry of the term was committed',
+    );
     const now = core.membership;
     const [old, next] = [idsOf(before.voters), idsOf(now.voters)];
     if (before.votersOutgoing.length > 0)

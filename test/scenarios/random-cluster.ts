@@ -271,7 +271,8 @@ export class RandomCluster {
       next = voterIds.includes(id) ? voterIds.filter((other) => other !== id) : [...voterIds, id];
     } else {
       next = candidates.filter(() => random.chance(0.5));
-      joint = true;
+      // Without joint configuration most of these are too much at once and have to be refused.
+      joint = random.chance(0.8);
     }
     const learners = candidates.filter((id) => !next.includes(id) && random.chance(0.5));
     const membership: Membership = {
