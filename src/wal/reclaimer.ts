@@ -123,10 +123,13 @@ export class Reclaimer {
     const successor = chain.after(segment);
     assert(successor !== undefined, 'The segment being written is never released');
     await this.#flushed(successor.tableEndLsn);
-    // A hold may bring entries back to life while others are moved.
-    while (segment.liveBytes > 0) {
-      await this.#moveLive(segment);
+    for (;;) {
+      if (segment.liveBytes > 0) await this.#moveLive(segment);
+      // Entries are dead only once the frames that say so are flushed: checkpoints, truncations, removals as well as moves.
+      // A hold may bring entries back to life meanwhile.
+      const wasDead = segment.liveBytes === 0;
       await this.#flushed(flusher.appendedLsn);
+      if (wasDead && segment.liveBytes === 0) break;
     }
     this.#forget(segment);
     chain.remove(segment);
