@@ -93,9 +93,9 @@ async function cascade(cluster: ScratchCluster): Promise<void> {
   await producer.disconnect();
 
   // An idempotent kafkajs producer that gave up on a record gives its sequence number to the next one; an application closes it and opens another.
-  await cluster.command('kill', '2');
   producer = new RecordingProducer(cluster.brokers, topic, ledger, 'impatient');
   await producer.connect();
+  await cluster.command('kill', '2');
   const minority = await produce(producer, 'minority');
   say(`4  broker 2 killed, 1 of 3 left, no quorum: ${minority.acknowledged} of ${RECORDS} acknowledged`);
   for (const [refusal, count] of minority.refusals) say(`     ${count} × ${refusal}`);
