@@ -40,10 +40,12 @@ export class SegmentAllocator {
   /** The file of segment `sequence`, its header durable. Begins to prepare the one after it. */
   take(sequence: number): Promise<DiskFile> {
     this.#wanted = sequence;
-    const file = this.#prepared?.sequence === sequence ? this.#prepared.file : this.#prepare(sequence);
+    // Noted as prepared even if nobody prepared it: the one before, still on its way, prepares this one when it is there.
+    if (this.#prepared?.sequence !== sequence) this.#prepared = { sequence, file: this.#prepare(sequence) };
+    const { file } = this.#prepared;
     this.#wake?.();
     file.then(
-      () => this.prepare(sequence + 1),
+      () => this.prepare(this.#wanted + 1),
       () => undefined,
     );
     return file;
@@ -51,7 +53,8 @@ export class SegmentAllocator {
 
   /** Begins to prepare segment `sequence`, which will be the next one taken. */
   prepare(sequence: number): void {
-    if (this.#closed || (this.#prepared?.sequence ?? 0) >= sequence) return;
+    // Two rolls in short order: the later one is already being prepared.
+    if (this.#closed || sequence <= Math.max(this.#wanted, this.#prepared?.sequence ?? 0)) return;
     const file = this.#prepare(sequence);
     // Whoever takes it sees the failure.
     file.catch(() => undefined);
