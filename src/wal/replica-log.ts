@@ -251,7 +251,10 @@ export class ReplicaLog {
 
   #agreesWith(row: TableRow): boolean {
     const checkpointIndex = row.checkpoint?.index ?? 0;
-    if (row.lastIndex !== this.lastIndex || this.#locations.first > checkpointIndex + 1) return false;
+    const { first } = this.#locations;
+    if (row.lastIndex !== this.lastIndex || first > checkpointIndex + 1) return false;
+    // Entries from before an installed snapshot are not those that its checkpoint covers.
+    if (first <= checkpointIndex && this.#runAt(checkpointIndex)?.term !== row.checkpoint?.term) return false;
     return row.termRuns.every(
       (run, i) =>
         this.#runAt(run.firstIndex)?.term === run.term &&
