@@ -46,7 +46,7 @@ export interface RaftGroup {
   readBarrier(done: (confirmed: boolean) => void): void;
   /** Resolves when the transfer took effect or failed. Without target: the most caught-up live voter, preferred brokers first. */
   transferLeadership(target?: BrokerId): Promise<boolean>;
-  /** Starts an election now; used by the preferred replica of a new group. */
+  /** Starts an election now; used by the preferred replica of a new group. Called again before it has a majority of pre-votes, it asks again; a candidate or leader is left alone. */
   campaign(): void;
   /**
    * Leader only: moves the group to `target` voters: learners, catch-up, joint configuration, final (DECISIONS C3). `learners` are who stays a learner in the final configuration (brokers that only

@@ -210,7 +210,8 @@ export class RaftCore {
         return this.#transferLeadership(event.target);
       case 'campaign':
         if (!replica.isPromotable) this.#refuse('This replica may not lead');
-        else if (replica.role.kind === 'follower') election.campaign(replica);
+        // A pre-candidate asks again: who was asked before may not have had its replica yet (first leader of a new group). A candidate is left to its vote's flush and its answers.
+        else if (replica.role.kind === 'follower' || replica.role.kind === 'preCandidate') election.campaign(replica);
         return;
       case 'resign':
         if (replica.role.kind === 'leader') this.#resign();
@@ -386,7 +387,6 @@ export class RaftCore {
     if (role.kind !== 'follower') return;
     role.leaderId = 0;
     role.held = false;
-    role.ackOwed = false;
     role.deadlineMs = replica.nowMs + delayMs;
     if (delayMs <= 0) election.campaign(replica);
   }
