@@ -23,7 +23,6 @@ export function replicaDirectory(topic: string, partition: number, replicaId: nu
 
 interface ObsoleteFile {
   readonly path: string;
-  readonly sizeBytes: number;
   readonly fromCheckpoint: number;
   readonly segment?: LogSegment;
 }
@@ -41,7 +40,8 @@ export class LogFiles {
   #durableCheckpoint = 0;
   /** Not named by the checkpoint of that number and later ones. */
   #obsolete: ObsoleteFile[] = [];
-  #obsoleteBytes = 0;
+  /** Segments were dropped since the last cut: the next checkpoint is the first that lets their files go. */
+  #hasNewlyDropped = false;
   /** Catch-ups that stream from the files. */
   #pins = 0;
 
@@ -50,8 +50,9 @@ export class LogFiles {
     this.#directory = directory;
   }
 
-  get obsoleteBytes(): number {
-    return this.#obsoleteBytes;
+  /** Whether a checkpoint would let files go that the last one still names. */
+  get wantsCheckpoint(): boolean {
+    return this.#hasNewlyDropped;
   }
 
   /** Appends to the `.log` file at the segment's written end. */
@@ -120,6 +121,7 @@ export class LogFiles {
 
   /** Numbers a checkpoint, at the moment of its cut: what is dropped from here on is in it. */
   beginCheckpoint(): number {
+    this.#hasNewlyDropped = false;
     return ++this.#checkpoints;
   }
 
@@ -138,10 +140,9 @@ export class LogFiles {
     const limit = this.#durableCheckpoint;
     const removable = this.#obsolete.filter(({ fromCheckpoint }) => fromCheckpoint <= limit);
     this.#obsolete = this.#obsolete.filter(({ fromCheckpoint }) => fromCheckpoint > limit);
-    for (const { path, sizeBytes, segment } of removable) {
+    for (const { path, segment } of removable) {
       if (segment !== undefined) this.letGo(segment);
       await this.#resources.disk.removeFile(path);
-      this.#obsoleteBytes -= sizeBytes;
     }
     this.#areNamesDirty = true;
   }
@@ -156,19 +157,18 @@ export class LogFiles {
   }
 
   /** The state file that the running checkpoint replaces: the running one is the first that does not name it. */
-  willRemoveState(name: string, sizeBytes: number): void {
-    this.#obsolete.push({ path: `${this.#directory}/${name}`, sizeBytes, fromCheckpoint: this.#checkpoints });
-    this.#obsoleteBytes += sizeBytes;
+  willRemoveState(name: string): void {
+    this.#obsolete.push({ path: `${this.#directory}/${name}`, fromCheckpoint: this.#checkpoints });
   }
 
   /** The segment is in no checkpoint that begins from now on. */
   segmentDropped(segment: LogSegment): void {
     const fromCheckpoint = this.#checkpoints + 1;
-    const { logPath, offsetIndexPath, timeIndexPath, sizeBytes } = segment;
-    this.#obsolete.push({ path: logPath, sizeBytes, fromCheckpoint, segment });
-    this.#obsoleteBytes += sizeBytes;
+    const { logPath, offsetIndexPath, timeIndexPath } = segment;
+    this.#hasNewlyDropped = true;
+    this.#obsolete.push({ path: logPath, fromCheckpoint, segment });
     for (const path of [offsetIndexPath, timeIndexPath]) {
-      this.#obsolete.push({ path, sizeBytes: 0, fromCheckpoint });
+      this.#obsolete.push({ path, fromCheckpoint });
       this.#resources.indexes.delete(path);
     }
   }

@@ -66,23 +66,24 @@ export interface PartitionLog {
 
   /**
    * Validates the batch(es) of one partition of a Produce request by their headers and proposes them, synchronously: the order of calls is the order in the log. A leader that is not ready
-   * parks up to 500 ms in arrival order, bounded; `done` is called exactly once. `records` must not change until then.
+   * parks up to 500 ms in arrival order, bounded; `done` is called exactly once, at once if the batch is refused. `records` must never change: after an answer that means "unknown" (6, 7, 20) the log
+   * may still hold them.
    */
   produce(records: Uint8Array, options: ProduceOptions, done: (result: ProduceResult) => void): void;
 
   /**
    * Record batches from the one that contains `fetchOffset` on, at most `maxBytes`, but one whole batch at least if `atLeastOne`. Answers at once from the hot tail, else reads files.
-   * OFFSET_OUT_OF_RANGE only from a ready leader or below the log start; error results have no records.
+   * OFFSET_OUT_OF_RANGE only from a ready leader or below the log start, KAFKA_STORAGE_ERROR where the file is damaged; error results have no records. The pieces are never changed.
    */
   read(fetchOffset: number, maxBytes: number, atLeastOne: boolean): ReadResult | Promise<ReadResult>;
-  /** Bytes readable from `fetchOffset` on, capped at `maxBytes`; cheap, for min_bytes. */
+  /** Bytes readable from `fetchOffset` on, capped at `maxBytes`; cheap, for min_bytes. Where only files know better it says `maxBytes`: a consumer that far behind need not wait. */
   bytesAvailable(fetchOffset: number, maxBytes: number): number;
   /** Called (batched per loop turn) after the high watermark, log start or leadership changed, or the partition was deleted. Returns the unsubscribe function. */
   onChange(listener: () => void): () => void;
 
-  /** First record with a timestamp ≥ `timestampMs` in offset order, with that record's own timestamp; undefined if none. */
+  /** First record with a timestamp ≥ `timestampMs` in offset order, with that record's own timestamp; undefined if none. Rejects with a PartitionDamageError where the file is damaged: error 56. */
   findByTimestamp(timestampMs: number): Promise<TimestampAndOffset | undefined>;
-  /** Record with the highest timestamp (ListOffsets -3). */
+  /** First record with the highest timestamp (ListOffsets -3). Rejects as {@link findByTimestamp}. */
   findMaxTimestamp(): Promise<TimestampAndOffset | undefined>;
   /** OffsetForLeaderEpoch: largest known epoch ≤ `epoch` and the offset where the next one starts, or the log end; -1, -1 if unknown. */
   endOffsetForEpoch(epoch: number): { leaderEpoch: number; endOffset: number };

@@ -82,7 +82,7 @@ export class PartitionStateMachine implements StateMachine {
   #timeMs = -1;
   #bytesSinceCheckpoint = 0;
   #lastCheckpoint: { readonly index: LogIndex; readonly number: number } | undefined;
-  #stateFile: { name: string; sizeBytes: number } | undefined;
+  #stateFile: { readonly name: string } | undefined;
   /** After the log end, the log start or the extension's state changed. */
   onApplied: () => void = () => undefined;
   onLeadershipChanged: () => void = () => undefined;
@@ -159,9 +159,9 @@ export class PartitionStateMachine implements StateMachine {
     this.log.removeObsoleteSoon();
   }
 
-  /** Includes the bytes of dropped files, which go once a checkpoint no longer names them: the driver shall not wait with it until new entries fill its limit. */
+  /** Very many when files wait for a checkpoint to be let go: after a retention move the driver shall not wait until new entries fill its limit, which may be never. */
   bytesSinceCheckpoint(): number {
-    return this.#bytesSinceCheckpoint + this.log.obsoleteBytes;
+    return this.log.files.wantsCheckpoint ? Number.MAX_SAFE_INTEGER : this.#bytesSinceCheckpoint;
   }
 
   catchUpPosition(): Uint8Array {
@@ -316,7 +316,7 @@ export class PartitionStateMachine implements StateMachine {
     const previous = this.#stateFile;
     const reference = stateFileFor(state, index, previous?.name);
     if (reference !== undefined) await files.writeStateFile(reference.name, state);
-    if (previous !== undefined) files.willRemoveState(previous.name, previous.sizeBytes);
+    if (previous !== undefined) files.willRemoveState(previous.name);
     this.#stateFile = reference;
     await files.syncNames();
     const payload = encodePartitionCheckpoint({
@@ -335,7 +335,7 @@ export class PartitionStateMachine implements StateMachine {
     if (bytes.length !== state.sizeBytes || crc32c(bytes) !== state.checksum) {
       throw new PartitionDamageError(`${this.log.directory}/${state.name}`, 'the state does not fit its checksum');
     }
-    this.#stateFile = { name: state.name, sizeBytes: state.sizeBytes };
+    this.#stateFile = { name: state.name };
     return bytes;
   }
 

@@ -102,11 +102,6 @@ export class SegmentedLog implements TailOwner {
     return sizeBytes;
   }
 
-  /** Bytes of dropped files that wait for checkpoints before they can go. */
-  get obsoleteBytes(): number {
-    return this.#files.obsoleteBytes;
-  }
-
   /** Appends the batch of `sizeBytes` at `at` of `source` with the next offset, and returns that. */
   append(source: Uint8Array, at: number, sizeBytes: number, leaderEpoch: number, timeMs: number): number {
     const settings = this.#settings();
