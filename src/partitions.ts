@@ -11,6 +11,7 @@ import type { TopicSettings } from './broker/config/topic-settings.ts';
 import { ConsumerOffsetsExtension } from './broker/groups/consumer-offsets-extension.ts';
 import { CONSUMER_OFFSETS_TOPIC, type GroupCoordinator } from './broker/groups/group-coordinator.ts';
 import { GroupShard } from './broker/groups/group-shard.ts';
+import { PARTITIONS_DIRECTORY } from './broker/partition/log-files.ts';
 import { Partition } from './broker/partition/partition.ts';
 import type { PartitionLog } from './broker/partition/partition-log.ts';
 import { createPartitionResources, type PartitionResources } from './broker/partition/partition-resources.ts';
@@ -134,8 +135,8 @@ export class Partitions {
   /** Files of a replica whose removal was cut short by a crash. */
   async destroyRemains(removed: ReplicaId): Promise<void> {
     const { disk } = this.#options.machine;
-    for (const name of await disk.list('partitions')) {
-      if (name.endsWith(`.${removed}`)) await disk.removeDirectory(`partitions/${name}`);
+    for (const name of await disk.list(PARTITIONS_DIRECTORY)) {
+      if (name.endsWith(`.${removed}`)) await disk.removeDirectory(`${PARTITIONS_DIRECTORY}/${name}`);
     }
   }
 

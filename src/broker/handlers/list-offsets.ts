@@ -15,6 +15,7 @@ import {
   listOffsetsApi,
 } from '../../kafka-protocol/messages/list-offsets.ts';
 import { type AnyHandler, defineHandler } from '../network/dispatch.ts';
+import { PartitionDamageError } from '../partition/partition-damage-error.ts';
 import type { PartitionLog, TimestampAndOffset } from '../partition/partition-log.ts';
 import type { HandlerServices } from './handler-services.ts';
 import { confirmed, ledPartition, untilReady } from './partition-access.ts';
@@ -70,14 +71,19 @@ async function listOffset(
   const notYet = apiVersion >= 5 ? ErrorCode.OFFSET_NOT_AVAILABLE : ErrorCode.LEADER_NOT_AVAILABLE;
   if (!(await untilReady(log, timers))) return failed(log.isLeader ? notYet : ErrorCode.NOT_LEADER_OR_FOLLOWER);
   if (!(await confirmed(log))) return failed(log.isLeader ? notYet : ErrorCode.NOT_LEADER_OR_FOLLOWER);
-  const found = await find(log, timestamp);
-  return {
-    partitionIndex,
-    errorCode: ErrorCode.NONE,
-    timestamp: found?.timestampMs ?? -1,
-    offset: found?.offset ?? -1,
-    ...(apiVersion >= LEADER_EPOCH_SINCE_VERSION ? { leaderEpoch: found?.leaderEpoch ?? -1 } : {}),
-  };
+  try {
+    const found = await find(log, timestamp);
+    return {
+      partitionIndex,
+      errorCode: ErrorCode.NONE,
+      timestamp: found?.timestampMs ?? -1,
+      offset: found?.offset ?? -1,
+      ...(apiVersion >= LEADER_EPOCH_SINCE_VERSION ? { leaderEpoch: found?.leaderEpoch ?? -1 } : {}),
+    };
+  } catch (error) {
+    if (error instanceof PartitionDamageError) return failed(ErrorCode.KAFKA_STORAGE_ERROR);
+    throw error;
+  }
 }
 
 function find(
