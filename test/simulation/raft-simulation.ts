@@ -106,12 +106,12 @@ export class RaftSimulation {
     this.#faults = FAULTS.filter(() => random.chance(0.45));
     this.#faultEveryMs = random.pick([150, 400, 1_000]);
     this.#commandEveryMs = random.pick([1, 3, 10]);
-    this.#commandBytesMax = random.pick([64, 512, 4_096]);
+    this.#commandBytesMax = random.pick([64, 512, 2_048]);
     const size = random.pick([1, 3, 3, 3, 4, 5]);
     const ids = Array.from({ length: size }, (_, at) => toBrokerId(at + 1));
     const wal = {
-      segmentBytes: 64 * 1024,
-      bytesLimit: 64 * 1024 * random.pick([6, 12]),
+      segmentBytes: 128 * 1024,
+      bytesLimit: 128 * 1024 * random.pick([8, 16]),
       cacheBytes: random.pick([8, 64, 512]) * 1024,
     };
     const config = {
@@ -547,6 +547,27 @@ export class RaftSimulation {
       }
     }
     return undefined;
+  }
+
+  /** For debugging. */
+  brokersForDebug(): readonly SimulatedBroker[] {
+    return this.#brokers;
+  }
+
+  /** What the brokers look like, for a failure's story. */
+  debug(): string {
+    const lines: string[] = [];
+    for (const { brokerId, state, driver } of this.#brokers) {
+      lines.push(`broker ${brokerId} ${state} ${driver === undefined ? '' : JSON.stringify(driver.storage.stats)}`);
+      for (const group of driver?.all() ?? []) {
+        const { groupId, replicaId, role, currentTerm, leader, commitIndex, appliedIndex, lastIndex, isReady } = group;
+        const pinned = driver?.storage.pinnedBytes(replicaId);
+        lines.push(
+          `  group ${groupId} replica ${replicaId} ${role} term ${currentTerm} leader ${leader} ready ${isReady} commit ${commitIndex} applied ${appliedIndex} last ${lastIndex} pinned ${pinned}`,
+        );
+      }
+    }
+    return lines.join('\n');
   }
 
   #terms(): Map<string, number> {

@@ -44,6 +44,8 @@ class Lane {
 
 interface Life {
   readonly number: number;
+  /** The processes it connects; not those that came after them. */
+  readonly processes: readonly [SimulatedTransport, SimulatedTransport];
   readonly lanes: readonly [Lane, Lane];
 }
 
@@ -124,7 +126,7 @@ export class SimulatedNetwork {
     const pair = this.#pair(from, to);
     const { life } = pair;
     if (life === undefined) return;
-    if (!this.#processes.has(from) || !this.#processes.has(to)) {
+    if (life.processes.some((process) => process.dead)) {
       this.breakLink(from, to);
       return;
     }
@@ -160,8 +162,7 @@ export class SimulatedNetwork {
   // -------------------------------------------------------------- links
 
   dial(some: BrokerId, other: BrokerId): void {
-    const pair = this.#pair(some, other);
-    if (pair.life === undefined) this.#redial(pair, this.random.next());
+    this.#redial(this.#pair(some, other), this.random.next());
   }
 
   #redial(pair: Pair, delayMs: number): void {
@@ -174,6 +175,8 @@ export class SimulatedNetwork {
   }
 
   #attempt(pair: Pair): void {
+    // Nobody is left who could notice that it ended.
+    if (pair.life?.processes.every((process) => process.dead)) pair.life = undefined;
     if (pair.life !== undefined) return;
     const low = this.#processes.get(pair.low);
     const high = this.#processes.get(pair.high);
@@ -197,6 +200,7 @@ export class SimulatedNetwork {
   #connect(pair: Pair, low: SimulatedTransport, high: SimulatedTransport): void {
     const life: Life = {
       number: ++this.#lives,
+      processes: [low, high],
       lanes: [new Lane(pair.low, pair.high), new Lane(pair.high, pair.low)],
     };
     pair.life = life;
