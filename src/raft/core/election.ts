@@ -6,7 +6,7 @@
  */
 
 import { assert } from '../../std/assert.ts';
-import { term as toTerm } from '../../std/brands.ts';
+import { type Term, term as toTerm } from '../../std/brands.ts';
 import { becomeLeader } from './leader.ts';
 import { allVoters } from './membership.ts';
 import { voteResult } from './quorum.ts';
@@ -81,14 +81,25 @@ function tally(replica: Replica, role: CandidateState): boolean {
     case 'pending':
       return false;
     case 'lost':
-      replica.campaignsFailed++;
-      replica.becomeFollower(replica.currentTerm, 0);
+      loseCampaign(replica, replica.currentTerm);
       return true;
     case 'won':
       if (role.kind === 'preCandidate') startVote(replica, false);
       else becomeLeader(replica);
       return true;
   }
+}
+
+/**
+ * Refused by a quorum, or in a term that is over. The next attempt comes soon, then later and later: a pre-vote that came before the others missed their leader costs little time then,
+ * and one that will never be granted little traffic.
+ */
+export function loseCampaign(replica: Replica, term: Term): void {
+  replica.campaignsFailed++;
+  replica.becomeFollower(term, 0);
+  const { role } = replica;
+  if (role.kind === 'follower')
+    role.deadlineMs = replica.nowMs + role.timeoutMs * Math.min(1, 2 ** replica.campaignsFailed / 16);
 }
 
 /** Candidates: nobody won in time. The next attempt begins with a pre-vote again. */

@@ -14,11 +14,11 @@ import type { AppendEntries } from './types.ts';
 /** `leader` leads the current term: follows it and takes this as a sign of its life. */
 export function followLeader(replica: Replica, leader: ReplicaId): FollowerState {
   assert(leader !== replica.id && replica.role.kind !== 'leader', 'There is one leader in a term');
-  if (replica.role.kind !== 'follower' || replica.role.leaderId === 0) {
-    replica.campaignsFailed = 0;
-    replica.becomeFollower(replica.currentTerm, leader);
-  }
+  if (replica.role.kind !== 'follower') replica.becomeFollower(replica.currentTerm, leader);
   const role = replica.role as FollowerState;
+  // Found again after it was lost: a term has one leader, so what was verified against it and what is owed to it still holds.
+  if (role.leaderId === 0) role.leaderId = leader;
+  replica.campaignsFailed = 0;
   assert(role.leaderId === leader, 'There is one leader in a term');
   if (!role.held) role.deadlineMs = replica.nowMs + role.timeoutMs;
   return role;
@@ -46,6 +46,7 @@ export function handleAppendEntries(replica: Replica, message: AppendEntries): v
     const ownTerm = replica.log.termAt(entry.index);
     if (ownTerm === undefined && entry.index > replica.log.lastIndex) break;
     if (ownTerm !== undefined && ownTerm !== entry.term) {
+      assert(entry.index > role.verifiedIndex, 'A leader does not contradict itself');
       replica.truncateFrom(entry.index);
       break;
     }

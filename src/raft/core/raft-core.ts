@@ -336,9 +336,10 @@ export class RaftCore {
         return true;
       case 'preVoteResponse':
         if (message.granted) return true;
+        if (replica.role.kind !== 'preCandidate') break;
         // Asked in a term that is over: soon again in the right one.
-        if (replica.role.kind === 'preCandidate') replica.campaignsFailed++;
-        break;
+        election.loseCampaign(replica, message.term);
+        return true;
       case 'requestVote':
         // Who has a leader helps nobody to depose it: a replica that was removed, or cut off, cannot disturb (thesis, sections 4.2.3 and 6.4).
         if (!message.transfer && election.sticksToLeader(replica)) return false;

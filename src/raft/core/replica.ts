@@ -234,10 +234,7 @@ export class Replica {
   }
 
   #followerState(leaderId: ReplicaId | 0): RoleState {
-    // A lost election is repeated soon, then later and later: a pre-vote that came before the others missed their leader costs little time then.
-    const patience = Math.min(1, 2 ** this.campaignsFailed / 16);
-    const timeoutMs =
-      this.options.electionTimeoutMs * (this.campaignsFailed === 0 ? 1 : patience) * (1 + this.options.random());
+    const timeoutMs = this.options.electionTimeoutMs * (1 + this.options.random());
     return {
       kind: 'follower',
       leaderId,
