@@ -72,6 +72,8 @@ class Run {
     for (const ids of fixture.pressure.splice(0))
       for (const id of ids) if (random.chance(0.7)) this.checkpoint(id, 0.9);
     if (wal.stats.liveBytes > 60_000) for (const id of this.model.keys()) this.checkpoint(id, 0.8);
+    // Callers limit what is in flight.
+    if (wal.appendedLsn - wal.flushedLsn > 20) await fixture.flush(wal);
     const ids = [...this.model.keys()];
     if (ids.length < 2 || (ids.length < 6 && random.chance(0.05))) {
       this.create();
