@@ -242,11 +242,10 @@ class Receiving {
       replica.appliedTerm = term;
       replica.applyTarget = index;
       replica.checkpointIndex = index;
-      replica.stateMachine.checkpointDurable?.(index);
       replica.membershipHistory.reset(index, membership);
       this.#context.metrics.catchUpsInstalled++;
       this.#context.step(replica, { kind: 'snapshotInstalled', nowMs: this.#context.nowMs, index, term, membership });
-      replica.stateMachine.checkpointed?.(checkpoint);
+      replica.stateMachine.checkpointDurable?.(index);
       this.#send({ kind: 'catchUpInstalled', id: this.#id });
       this.#end();
     });

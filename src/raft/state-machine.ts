@@ -30,8 +30,6 @@ export interface StateMachine {
   checkpoint(): Promise<StateCheckpoint>;
   /** The checkpoint of `index` (also an installed catch-up's) is flushed in the WAL: no crash falls back behind it any more, and what it does not name can be removed. */
   checkpointDurable?(index: LogIndex): void;
-  /** This checkpoint is current, durably: what only earlier ones name may be deleted, never before. */
-  checkpointed?(checkpoint: StateCheckpoint): void;
   /** Bytes applied since the last checkpoint; the driver checkpoints when the WAL needs room, at shutdown and above a limit. */
   bytesSinceCheckpoint(): number;
   /** Called on every change of role, leader, term or readiness, after the change is visible in {@link RaftGroup}. */

@@ -138,9 +138,9 @@ export class ListStateMachine implements StateMachine {
     return decodeItems(bytes.subarray(4));
   }
 
-  checkpointed(checkpoint: StateCheckpoint): void {
+  checkpointDurable(durable: LogIndex): void {
     for (const [index, name] of this.#fileOfCheckpoint) {
-      if (index >= checkpoint.index) continue;
+      if (index >= durable) continue;
       this.#fileOfCheckpoint.delete(index);
       // Whether this comes true before a crash does not matter: restore removes what is not named.
       this.#disk.removeFile(`${this.#directory}/${name}`).catch(() => undefined);
