@@ -15,7 +15,7 @@ import { crc32c } from '../../src/std/crc32c.ts';
 import { SeededRandom } from '../../src/std/seeded-random.ts';
 import { encodeCommand } from './list-state-machine.ts';
 import { RaftOracle, Violation } from './raft-oracle.ts';
-import { SimulatedBroker } from './simulated-broker.ts';
+import { type MachineKind, SimulatedBroker } from './simulated-broker.ts';
 import { SimulatedTime } from './simulated-clock.ts';
 import { SimulatedNetwork } from './simulated-network.ts';
 
@@ -93,7 +93,7 @@ export class RaftSimulation {
   readonly #trace: ((line: string) => void) | undefined;
   readonly #counters = { segmentsReused: 0, catchUps: 0, checkpoints: 0, elections: 0 };
 
-  constructor(seed: number, options: { trace?: (line: string) => void } = {}) {
+  constructor(seed: number, options: { trace?: (line: string) => void; machines?: MachineKind } = {}) {
     this.#trace = options.trace;
     const random = new SeededRandom(seed);
     this.#random = random;
@@ -136,6 +136,7 @@ export class RaftSimulation {
           peers: ids.filter((other) => other !== brokerId),
           wal,
           config,
+          machines: options.machines,
           failed: (error) => this.#fail(error),
           started: (broker) => this.#reconcile(broker),
         }),

@@ -9,6 +9,7 @@ const { values } = parseArgs({
   options: {
     seed: { type: 'string' },
     seeds: { type: 'string', default: '1..100' },
+    machines: { type: 'string', default: 'list' },
     trace: { type: 'boolean', default: false },
     twice: { type: 'boolean', default: false },
     'keep-going': { type: 'boolean', default: false },
@@ -41,7 +42,8 @@ process.exit(failures === 0 ? 0 : 1);
 
 function run(seed: number): Promise<SimulationResult> {
   const trace = values.trace ? { trace: (line: string) => console.log(line) } : {};
-  return new RaftSimulation(seed, trace).run();
+  const machines = values.machines === 'partition' ? 'partition' : 'list';
+  return new RaftSimulation(seed, { ...trace, machines }).run();
 }
 
 function count(result: SimulationResult): void {

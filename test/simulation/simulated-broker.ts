@@ -2,15 +2,27 @@
 
 import { RaftDriver, type RaftDriverOptions } from '../../src/raft/raft-driver.ts';
 import type { RaftGroup } from '../../src/raft/raft-group.ts';
-import type { BrokerId, GroupId } from '../../src/std/brands.ts';
+import type { StateMachine } from '../../src/raft/state-machine.ts';
+import type { BrokerId, GroupId, LogIndex, ReplicaId } from '../../src/std/brands.ts';
 import { SILENT_LOG } from '../../src/std/log.ts';
 import type { SeededRandom } from '../../src/std/seeded-random.ts';
 import { Wal } from '../../src/wal/wal.ts';
-import { ListStateMachine } from './list-state-machine.ts';
+import { type ListItem, type ListObserver, ListStateMachine } from './list-state-machine.ts';
+import { observedPartitions } from './observed-partition.ts';
 import type { RaftOracle } from './raft-oracle.ts';
 import type { SimulatedMachineTime, SimulatedTime } from './simulated-clock.ts';
 import { SimulatedDisk } from './simulated-disk.ts';
 import type { SimulatedNetwork } from './simulated-network.ts';
+
+export type MachineKind = 'list' | 'partition';
+
+/** A state machine that shows what it holds. */
+type ObservedMachine = StateMachine & { readonly items: readonly ListItem[]; readonly index: LogIndex };
+
+interface ObservedMachines {
+  create(replicaId: ReplicaId, observer: ListObserver): ObservedMachine;
+  destroyRemains(replicaId: ReplicaId): Promise<void>;
+}
 
 export interface SimulatedBrokerOptions {
   readonly time: SimulatedTime;
@@ -21,6 +33,8 @@ export interface SimulatedBrokerOptions {
   readonly peers: readonly BrokerId[];
   readonly wal: { readonly segmentBytes: number; readonly bytesLimit: number; readonly cacheBytes: number };
   readonly config: NonNullable<RaftDriverOptions['config']>;
+  /** What the groups replicate: a list by default. */
+  readonly machines?: MachineKind | undefined;
   /** Something broke that no injected fault explains. */
   readonly failed: (error: unknown) => void;
   /** The driver of a new process runs. */
@@ -36,7 +50,7 @@ export class SimulatedBroker {
   #session = 0;
   #machine: SimulatedMachineTime | undefined;
   #driver: RaftDriver | undefined;
-  #machines = new Map<RaftGroup, ListStateMachine>();
+  #machines = new Map<RaftGroup, ObservedMachine>();
   /** Lags the sync of a slow disk, in milliseconds. */
   slowDiskMs = 0;
   /** Syncs that begin before this time take until then: a stalled disk. */
@@ -67,7 +81,7 @@ export class SimulatedBroker {
     return this.state === 'running' ? this.#driver : undefined;
   }
 
-  listOf(groupId: GroupId): ListStateMachine | undefined {
+  listOf(groupId: GroupId): ObservedMachine | undefined {
     const group = this.driver?.get(groupId);
     return group === undefined ? undefined : this.#machines.get(group);
   }
@@ -97,6 +111,13 @@ export class SimulatedBroker {
     const info = { brokerId, storeId: storeIdText, session: ++this.#session };
     const transport = network.process(machine, info);
     const driverRandom = random.fork();
+    const machines: ObservedMachines =
+      this.#options.machines === 'partition'
+        ? observedPartitions(mount, machine, failed)
+        : {
+            create: (replicaId, observer) => new ListStateMachine(mount, replicaId, observer),
+            destroyRemains: (replicaId) => mount.removeDirectory(`list-${replicaId}`),
+          };
     const storage = await Wal.open({
       disk: mount,
       clock: machine,
@@ -114,8 +135,8 @@ export class SimulatedBroker {
       log: SILENT_LOG,
       storage,
       transport,
-      createStateMachine: (group) => this.#createStateMachine(mount, group, failed),
-      destroyRemains: (_groupId, replicaId) => mount.removeDirectory(`list-${replicaId}`),
+      createStateMachine: (group) => this.#createStateMachine(machines, group, failed),
+      destroyRemains: (_groupId, replicaId) => machines.destroyRemains(replicaId),
       fatal: failed,
       config,
     });
@@ -125,11 +146,7 @@ export class SimulatedBroker {
     started(this);
   }
 
-  #createStateMachine(
-    mount: ConstructorParameters<typeof ListStateMachine>[0],
-    group: RaftGroup,
-    failed: (error: unknown) => void,
-  ): ListStateMachine {
+  #createStateMachine(machines: ObservedMachines, group: RaftGroup, failed: (error: unknown) => void): ObservedMachine {
     const { oracle } = this.#options;
     const { groupId, replicaId } = group;
     const guard = (check: () => void): void => {
@@ -140,7 +157,7 @@ export class SimulatedBroker {
         throw error;
       }
     };
-    const machine = new ListStateMachine(mount, replicaId, {
+    const machine = machines.create(replicaId, {
       applied: (index, term, id) => guard(() => oracle.applied(groupId, replicaId, index, term, id)),
       jumped: (index, items) => guard(() => oracle.jumped(groupId, replicaId, index, items)),
       leadershipChanged: () => {
