@@ -1,0 +1,337 @@
+/**
+ * The brokers of a run: started, restarted and stopped by cluster.sh, as a user does it; killed and paused by signals to their processes, because a fault has to hit at its moment. Puts the
+ * shim into them and proxies between them where a scenario asks for it.
+ */
+import { execFile } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Endpoint } from '../../../scripts/bench/raw-client.ts';
+import { SeededRandom } from '../../../src/std/seeded-random.ts';
+import { pause } from '../clients/network.ts';
+import { shimEnvironment } from '../faults/compile-shim.ts';
+import { FaultyLink, type LinkCounters, type LinkRule } from '../faults/faulty-link.ts';
+import { losePower, type PowerLossReport } from '../faults/power-loss.ts';
+import { ShimControl } from '../faults/shim-control.ts';
+
+const REPOSITORY = fileURLToPath(new URL('../../..', import.meta.url));
+const COMMAND_TIMEOUT_MS = 180_000;
+const RAFT_PORT_OFFSET = 100;
+const HTTP_PORT_OFFSET = 200;
+const END_TIMEOUT_MS = 5_000;
+
+export interface ChaosClusterOptions {
+  readonly directory: string;
+  /** Control pages and journals; on a memory file system, so that keeping the journal is fast. */
+  readonly chaosDirectory: string;
+  readonly port: number;
+  readonly nodes: number;
+  readonly properties: Readonly<Record<string, string>>;
+  readonly seed: number;
+  /** Library to preload; undefined: without. */
+  readonly shim: string | undefined;
+  /** Keep the journal from which a loss of power is made. */
+  readonly journal: boolean;
+  /** Proxies on the links between brokers; needs the shim. */
+  readonly brokerLinks: boolean;
+  /** Proxies between clients and brokers. */
+  readonly clientLinks: boolean;
+  readonly heapMegabytes?: number;
+}
+
+export interface BrokerFacts {
+  readonly id: number;
+  readonly pid: number | null;
+  readonly alive: boolean;
+  readonly rssBytes: number | null;
+  readonly leaders: number | null;
+}
+
+export class ChaosCluster {
+  readonly options: ChaosClusterOptions;
+  readonly controls = new Map<number, ShimControl>();
+  /** `from/to` → proxy of the connections that `from` opens to `to`. */
+  readonly #brokerLinks = new Map<string, FaultyLink>();
+  readonly #clientLinks = new Map<number, FaultyLink>();
+  /** Processes that were ended on purpose; any other that is gone ended by itself. */
+  readonly #expectedDead = new Set<number>();
+
+  private constructor(options: ChaosClusterOptions) {
+    this.options = options;
+  }
+
+  static async create(options: ChaosClusterOptions): Promise<ChaosCluster> {
+    const cluster = new ChaosCluster(options);
+    const random = new SeededRandom(options.seed);
+    rmSync(options.chaosDirectory, { recursive: true, force: true });
+    mkdirSync(options.chaosDirectory, { recursive: true });
+    for (const id of cluster.ids) {
+      if (options.shim !== undefined) {
+        const control = new ShimControl(join(options.chaosDirectory, `broker-${id}.control`));
+        control.set('journal', options.journal ? 1 : 0);
+        cluster.controls.set(id, control);
+      }
+      if (options.clientLinks)
+        cluster.#clientLinks.set(id, await FaultyLink.open(cluster.kafkaPort(id), random.fork()));
+    }
+    if (options.brokerLinks) await cluster.#openBrokerLinks(random);
+    return cluster;
+  }
+
+  get ids(): number[] {
+    return Array.from({ length: this.options.nodes }, (_, i) => i + 1);
+  }
+
+  get bootstrap(): Endpoint[] {
+    return this.ids.map((id) => ({ host: '127.0.0.1', port: this.kafkaPort(id) }));
+  }
+
+  /** Where a client goes to reach the broker at `endpoint`. */
+  route(endpoint: Endpoint): Endpoint {
+    const link = this.#clientLinks.get(endpoint.port - this.options.port + 1);
+    return link === undefined ? endpoint : { host: endpoint.host, port: link.port };
+  }
+
+  kafkaPort(id: number): number {
+    return this.options.port + id - 1;
+  }
+
+  dataDirectory(id: number): string {
+    return join(this.options.directory, `broker-${id}`, 'data');
+  }
+
+  logFile(id: number): string {
+    return join(this.options.directory, `broker-${id}`, 'broker.log');
+  }
+
+  /** Starts what does not run; returns when all serve. */
+  async start(): Promise<void> {
+    const { nodes, properties } = this.options;
+    const pairs = Object.entries(properties).map(([key, value]) => `${key}=${value}`);
+    this.#expectedDead.clear();
+    await this.#command('start', '--nodes', `${nodes}`, ...pairs);
+  }
+
+  /** Starts one broker again; returns when it serves, or where there is no quorum, when it accepts connections. */
+  async restart(id: number): Promise<void> {
+    this.#expectedDead.delete(id);
+    await this.#command('restart', `${id}`);
+  }
+
+  async stop(id: number): Promise<void> {
+    this.#expectedDead.add(id);
+    await this.#command('stop', `${id}`);
+  }
+
+  async wipe(): Promise<void> {
+    for (const id of this.ids) if (this.isPaused(id)) this.resume(id);
+    await this.#command('wipe');
+  }
+
+  /** SIGKILL; resolves when the processes are gone. */
+  async kill(...ids: number[]): Promise<void> {
+    for (const id of ids) {
+      this.#expectedDead.add(id);
+      const pid = this.pid(id);
+      if (pid !== undefined) process.kill(pid, 'SIGKILL');
+    }
+    for (const id of ids) await this.awaitEnd(id);
+  }
+
+  /** Waits for a broker that is going to end by itself. Throws if it does not. */
+  async awaitEnd(id: number, timeoutMs = END_TIMEOUT_MS): Promise<void> {
+    this.#expectedDead.add(id);
+    const deadlineMs = performance.now() + timeoutMs;
+    while (this.pid(id) !== undefined) {
+      if (performance.now() > deadlineMs) throw new Error(`Broker ${id} still runs`);
+      await pause(5);
+    }
+  }
+
+  pause(id: number): void {
+    process.kill(this.#requirePid(id), 'SIGSTOP');
+  }
+
+  resume(id: number): void {
+    process.kill(this.#requirePid(id), 'SIGCONT');
+  }
+
+  isPaused(id: number): boolean {
+    const pid = this.pid(id);
+    return pid !== undefined && processState(pid) === 'T';
+  }
+
+  /** Undefined if it is dead. */
+  pid(id: number): number | undefined {
+    try {
+      const pid = Number(
+        readFileSync(join(this.options.directory, `broker-${id}`, 'broker.pid'), 'utf8').split(' ')[0],
+      );
+      const state = processState(pid);
+      return state === undefined || state === 'Z' ? undefined : pid;
+    } catch {
+      // Never started, or stopped.
+      return undefined;
+    }
+  }
+
+  /** Brokers that run. */
+  get alive(): number[] {
+    return this.ids.filter((id) => this.pid(id) !== undefined);
+  }
+
+  /** Brokers that ended although nobody ended them. */
+  get diedUnasked(): number[] {
+    return this.ids.filter((id) => this.pid(id) === undefined && !this.#expectedDead.has(id));
+  }
+
+  async status(): Promise<BrokerFacts[]> {
+    return JSON.parse(await this.#command('status', '--json')) as BrokerFacts[];
+  }
+
+  /** GET of a broker's HTTP port; undefined if it does not answer. */
+  async http(id: number, path: string): Promise<{ status: number; body: string } | undefined> {
+    try {
+      const response = await fetch(`http://127.0.0.1:${this.kafkaPort(id) + HTTP_PORT_OFFSET}${path}`, {
+        signal: AbortSignal.timeout(1_000),
+      });
+      return { status: response.status, body: await response.text() };
+    } catch {
+      // Dead, paused or starting.
+      return undefined;
+    }
+  }
+
+  async isReady(id: number): Promise<boolean> {
+    return (await this.http(id, '/readyz'))?.status === 200;
+  }
+
+  /** Takes from a dead broker's disk what it had not flushed. */
+  losePower(id: number, tear?: SeededRandom): PowerLossReport {
+    if (this.pid(id) !== undefined) throw new Error(`Broker ${id} runs and can not lose power`);
+    return losePower({
+      journal: join(this.options.chaosDirectory, `broker-${id}.journal`),
+      directory: this.dataDirectory(id),
+      ...(tear === undefined ? {} : { tear }),
+    });
+  }
+
+  control(id: number): ShimControl {
+    const control = this.controls.get(id);
+    if (control === undefined) throw new Error('This scenario runs without the shim');
+    return control;
+  }
+
+  /** Sets what happens to bytes from one broker to another, on all their connections. */
+  setLink(from: number, to: number, rule: LinkRule): void {
+    this.#link(from, to).setRules({ up: rule });
+    this.#link(to, from).setRules({ down: rule });
+  }
+
+  /** Nothing passes between the two, in both directions. */
+  cut(a: number, b: number): void {
+    this.setLink(a, b, { held: true });
+    this.setLink(b, a, { held: true });
+  }
+
+  resetLink(a: number, b: number): void {
+    this.#link(a, b).reset();
+    this.#link(b, a).reset();
+  }
+
+  clientLink(id: number): FaultyLink {
+    const link = this.#clientLinks.get(id);
+    if (link === undefined) throw new Error('This scenario has no proxies for clients');
+    return link;
+  }
+
+  /** Sums over all links. */
+  get linkCounters(): LinkCounters {
+    const sum: LinkCounters = { delayedChunks: 0, heldChunks: 0, corruptedChunks: 0, resets: 0, refused: 0 };
+    for (const { counters } of [...this.#brokerLinks.values(), ...this.#clientLinks.values()]) {
+      for (const name of Object.keys(sum) as (keyof LinkCounters)[]) sum[name] += counters[name];
+    }
+    return sum;
+  }
+
+  healLinks(): void {
+    for (const link of [...this.#brokerLinks.values(), ...this.#clientLinks.values()]) link.heal();
+  }
+
+  /** Ends every fault and starts what is dead; returns when all serve. */
+  async heal(): Promise<void> {
+    this.healLinks();
+    for (const control of this.controls.values()) control.heal();
+    for (const id of this.ids) if (this.isPaused(id)) this.resume(id);
+    await this.start();
+  }
+
+  async destroy(): Promise<void> {
+    await this.wipe();
+    for (const link of [...this.#brokerLinks.values(), ...this.#clientLinks.values()]) link.close();
+    for (const control of this.controls.values()) control.close();
+    rmSync(this.options.directory, { recursive: true, force: true });
+    rmSync(this.options.chaosDirectory, { recursive: true, force: true });
+  }
+
+  #link(from: number, to: number): FaultyLink {
+    const link = this.#brokerLinks.get(`${from}/${to}`);
+    if (link === undefined) throw new Error(`There is no proxy from broker ${from} to ${to}`);
+    return link;
+  }
+
+  async #openBrokerLinks(random: SeededRandom): Promise<void> {
+    for (const from of this.ids) {
+      const redirections = new Map<number, number>();
+      for (const to of this.ids) {
+        if (to === from) continue;
+        const port = this.kafkaPort(to) + RAFT_PORT_OFFSET;
+        const link = await FaultyLink.open(port, random.fork());
+        this.#brokerLinks.set(`${from}/${to}`, link);
+        redirections.set(port, link.port);
+      }
+      this.control(from).redirect(redirections);
+    }
+  }
+
+  #requirePid(id: number): number {
+    const pid = this.pid(id);
+    if (pid === undefined) throw new Error(`Broker ${id} is not running`);
+    return pid;
+  }
+
+  #command(...args: string[]): Promise<string> {
+    const { directory, chaosDirectory, port, shim, heapMegabytes } = this.options;
+    const env: NodeJS.ProcessEnv = {
+      ...process.env,
+      FLOTILLA_DIR: directory,
+      FLOTILLA_PORT: `${port}`,
+      ...(shim === undefined ? {} : shimEnvironment(shim, chaosDirectory, directory)),
+      ...(heapMegabytes === undefined ? {} : { NODE_OPTIONS: `--max-old-space-size=${heapMegabytes}` }),
+    };
+    return new Promise((resolve, reject) => {
+      execFile(
+        join(REPOSITORY, 'cluster.sh'),
+        args,
+        { env, timeout: COMMAND_TIMEOUT_MS, maxBuffer: 1 << 24 },
+        (error, stdout, stderr) => {
+          if (error === null) resolve(stdout);
+          else reject(new Error(`cluster.sh ${args.join(' ')} failed: ${stderr || stdout || error.message}`));
+        },
+      );
+    });
+  }
+}
+
+/** The letter of /proc/PID/stat; undefined if there is no such process. */
+function processState(pid: number): string | undefined {
+  const path = `/proc/${pid}/stat`;
+  if (!existsSync(path)) return undefined;
+  try {
+    const text = readFileSync(path, 'utf8');
+    return text.slice(text.lastIndexOf(')') + 2)[0];
+  } catch {
+    // It ended between the two looks.
+    return undefined;
+  }
+}
