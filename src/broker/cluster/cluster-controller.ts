@@ -243,11 +243,6 @@ export class ClusterController implements Cluster {
     return index !== undefined && (await this.#awaitHere(index, [], this.#leftMs(endMs)));
   }
 
-  /** Resolves true once `condition` holds; looked at whenever the image, leaders or live brokers changed. */
-  until(condition: () => boolean, timeoutMs: number): Promise<boolean> {
-    return this.#waiters.until(condition, timeoutMs);
-  }
-
   /** Ends all waits. */
   close(): void {
     this.#waiters.close();
