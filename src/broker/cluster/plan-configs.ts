@@ -2,7 +2,7 @@
 import { ErrorCode } from '../../kafka-protocol/error-codes.ts';
 import { changeBrokerConfigs, changeTopicConfigs } from '../config/config-change.ts';
 import type { ItemOutcome } from './apply-metadata-command.ts';
-import { countBy, itemOutcomes, OK, refuse, toOutcome } from './change-outcomes.ts';
+import { countBy, itemOutcomes, refuse, toOutcome } from './change-outcomes.ts';
 import type { ConfigChange, Outcome } from './cluster.ts';
 import type { ChangeOf } from './metadata-change.ts';
 import type { MetadataCommand } from './metadata-command.ts';
