@@ -35,7 +35,8 @@ export class Checkpointer {
   /** The WAL fills up: the groups that hold most of it come first. At most a few are asked for at a time, because their checkpoints change the picture. */
   relieve(): void {
     const { storage, replicas, nowMs, config } = this.#context;
-    if (this.#running + this.#queue.size >= config.checkpointsRunningMax || nowMs < this.#relievedMs + RELIEVE_MS) return;
+    if (this.#running + this.#queue.size >= config.checkpointsRunningMax || nowMs < this.#relievedMs + RELIEVE_MS)
+      return;
     this.#relievedMs = nowMs;
     const holding: { readonly replica: GroupReplica; readonly bytes: number }[] = [];
     for (const replica of replicas.values()) {
@@ -108,7 +109,9 @@ export class Checkpointer {
     const membership = replica.membershipHistory.at(index);
     const payload = encodeCheckpointPayload({ membership, state: checkpoint.payload });
     const lsn = storage.setCheckpoint(replica.replicaId, { index, term, payload });
-    this.#context.afterFlush(lsn, () => replica.stateMachine.checkpointDurable?.(index));
+    this.#context.afterFlush(lsn, () => {
+      if (!replica.removed) replica.stateMachine.checkpointDurable?.(index);
+    });
     replica.checkpointIndex = index;
     replica.checkpointedMs = nowMs;
     replica.membershipHistory.checkpointed(index);
