@@ -53,6 +53,8 @@ export class SegmentFiles {
       if (Number.isInteger(number)) this.#nextNumber = Math.max(this.#nextNumber, number + 1);
       files.push(await this.#disk.openFile(this.#path(name), { direct: true, priority: 'wal' }));
     }
+    // A process that was killed may have made a name and not synced it: it can be read now and lost with the power.
+    await this.#disk.syncDirectory(this.#directory);
     this.#total = files.length;
     return files;
   }
