@@ -9,7 +9,7 @@ import { AppendStream } from './append-stream.ts';
 import { allMembers } from './core/membership.ts';
 import type { RaftCore } from './core/raft-core.ts';
 import type { ConfirmedRead, Member, Membership, ReplicaProgress, Role } from './core/types.ts';
-import type { Deadline } from './deadline-heap.ts';
+import { type Deadline, DeadlineTimer } from './deadline-heap.ts';
 import type { DriverContext } from './driver-context.ts';
 import { activeReplicas, inSyncBrokers } from './in-sync.ts';
 import { LeadershipTransfer } from './leadership-transfer.ts';
@@ -18,6 +18,9 @@ import { MembershipHistory } from './membership-history.ts';
 import { PendingProposals } from './pending-proposals.ts';
 import type { ProposalOutcome, RaftGroup } from './raft-group.ts';
 import type { StateMachine } from './state-machine.ts';
+
+/** How often the first leader of a new group asks for votes until somebody answers. */
+const CAMPAIGN_AGAIN_MS = 15;
 
 interface ReadWaitingForApply {
   readonly index: LogIndex;
@@ -53,6 +56,8 @@ export class GroupReplica implements RaftGroup, Deadline {
   removed = false;
   /** Step to the core was asked for before it existed. */
   campaignOnStart = false;
+  #campaigns = 0;
+  #campaignTimer: DeadlineTimer | undefined;
 
   /** Bytes received and not yet flushed. */
   receivedBytes = 0;
@@ -228,10 +233,21 @@ export class GroupReplica implements RaftGroup, Deadline {
 
   campaign(): void {
     this.#context.enqueue(() => {
-      if (this.removed) return;
       if (this.#core === undefined) this.campaignOnStart = true;
-      else this.#context.step(this, { kind: 'campaign', nowMs: this.#context.nowMs });
+      else this.campaignNow();
     });
+  }
+
+  /** Within a pass. The other replicas of a new group appear within moments, one after the other: it asks again until a quorum was there to answer. */
+  campaignNow(): void {
+    const core = this.#core;
+    if (this.removed || core === undefined) return;
+    this.#context.step(this, { kind: 'campaign', nowMs: this.#context.nowMs });
+    if (core.term > 0 || core.leaderId !== 0) return;
+    this.#campaigns++;
+    if (this.#campaigns * CAMPAIGN_AGAIN_MS >= 2 * this.#context.config.electionTimeoutMs) return;
+    this.#campaignTimer ??= new DeadlineTimer(() => this.campaignNow());
+    this.#context.deadlines.schedule(this.#campaignTimer, this.#context.nowMs + CAMPAIGN_AGAIN_MS);
   }
 
   transferLeadership(target?: BrokerId): Promise<boolean> {
@@ -362,6 +378,7 @@ export class GroupReplica implements RaftGroup, Deadline {
   abandon(): void {
     this.removed = true;
     this.#context.deadlines.cancel(this);
+    if (this.#campaignTimer !== undefined) this.#context.deadlines.cancel(this.#campaignTimer);
     this.proposals.abandon();
     for (const stream of this.streams.values()) stream.reset();
     const reads = [...this.#reads.values(), ...this.#readsWaitingForApply.map(({ done }) => done)];

@@ -455,7 +455,7 @@ export class RaftDriver implements RaftGroups, DriverContext {
     this.deadlines.schedule(replica, replica.core!.deadlineMs);
     this.#following.replicaStarted(replica);
     this.#leadershipDirty.add(replica);
-    if (replica.campaignOnStart) this.step(replica, { kind: 'campaign', nowMs: this.#nowMs });
+    if (replica.campaignOnStart) replica.campaignNow();
   }
 
   #replicaRemoved(replica: GroupReplica): void {
