@@ -360,7 +360,9 @@ export class RandomCluster {
       for (const replica of cluster.replicas.keys())
         cluster.step(leader, { kind: 'peerReset', nowMs: cluster.nowMs, replica });
     let proposed: number | undefined;
-    for (let round = 0; round < HEAL_ROUNDS; round++) {
+    // A narrow window carries one entry in a few rounds.
+    const rounds = HEAL_ROUNDS + 6 * Math.max(...cluster.alive().map(({ core }) => core.lastIndex));
+    for (let round = 0; round < rounds; round++) {
       this.#calmRound();
       const leader = this.#settledLeader();
       if (leader === undefined) continue;
