@@ -66,19 +66,16 @@ export class LogFiles {
     await segment.unsynced.file.write(segment.writtenBytes, pieces);
   }
 
-  /** Makes what is written of a segment durable, and its index entries if there are enough of them. */
+  /** Makes what is written of a segment durable, and its index entries if there are enough of them; its files at the same time, as a sync is mostly waiting. */
   async sync(segment: LogSegment): Promise<void> {
-    const { unsynced } = segment;
-    if (unsynced !== undefined) {
-      await unsynced.file.sync();
-      segment.unsynced = undefined;
-      unsynced.release();
-    }
-    const { offsetIndex, timeIndex } = segment;
-    if (segment.isIndexDamaged) return;
-    if (offsetIndex.memoryCount < INDEX_ENTRIES_MIN && !(segment.isSealed && offsetIndex.memoryCount > 0)) return;
-    await this.#writeIndex(segment.offsetIndexPath, offsetIndex);
-    await this.#writeIndex(segment.timeIndexPath, timeIndex);
+    const { offsetIndex, timeIndex, offsetIndexPath, timeIndexPath } = segment;
+    const entries = offsetIndex.memoryCount;
+    const isIndexDue = !segment.isIndexDamaged && (entries >= INDEX_ENTRIES_MIN || (segment.isSealed && entries > 0));
+    await Promise.all([
+      this.#syncLog(segment),
+      isIndexDue ? this.#writeIndex(offsetIndexPath, offsetIndex) : undefined,
+      isIndexDue ? this.#writeIndex(timeIndexPath, timeIndex) : undefined,
+    ]);
   }
 
   /** Writes a whole file of its own and makes its bytes durable; {@link syncNames} makes its name durable. */
@@ -234,6 +231,14 @@ export class LogFiles {
     if (this.#hasDirectory) return;
     await this.#resources.disk.makeDirectory(this.#directory);
     this.#hasDirectory = true;
+  }
+
+  async #syncLog(segment: LogSegment): Promise<void> {
+    const { unsynced } = segment;
+    if (unsynced === undefined) return;
+    await unsynced.file.sync();
+    segment.unsynced = undefined;
+    unsynced.release();
   }
 
   async #writeIndex(path: string, index: LogSegment['offsetIndex'] | LogSegment['timeIndex']): Promise<void> {
