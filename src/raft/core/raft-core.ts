@@ -17,20 +17,18 @@
 
 import { assert, unreachable } from '../../std/assert.ts';
 import { type LogIndex, logIndex, type ReplicaId, type Term } from '../../std/brands.ts';
-import { ENTRY_KIND } from '../../wal/replica-storage.ts';
 import * as election from './election.ts';
 import * as follower from './follower.ts';
 import * as leader from './leader.ts';
-import { changeProblem, isMember, isVoter } from './membership.ts';
+import * as requests from './leader-requests.ts';
+import { isMember, isVoter } from './membership.ts';
 import { isQuorum } from './quorum.ts';
-import { confirmReads, handleRead } from './read-index.ts';
+import { handleRead, handleReadConfirmed } from './read-index.ts';
 import { Replica } from './replica.ts';
-import type { LeaderState } from './roles.ts';
 import type {
   Configuration,
   Effects,
   Membership,
-  ProposedEntry,
   RaftCoreOptions,
   RaftEvent,
   RaftMessage,
@@ -117,7 +115,7 @@ export class RaftCore {
 
   /** The membership in force is committed: no change is pending. */
   get membershipCommitted(): boolean {
-    return this.#replica.configurations.current.index <= this.#replica.commitIndex;
+    return this.#replica.membershipCommitted;
   }
 
   /** Leader whose own-term entry is committed and applied: only now it may decide anything (DECISIONS L6). */
@@ -187,7 +185,7 @@ export class RaftCore {
       case 'appendRefused':
         return this.#appendRefused(event.from, event.term);
       case 'propose':
-        return this.#propose(event.entries);
+        return requests.propose(replica, event.entries);
       case 'persisted':
         return this.#persisted(event.write);
       case 'applied':
@@ -201,13 +199,13 @@ export class RaftCore {
       case 'quorumCheck':
         return this.#checkQuorum(event.active);
       case 'peerReset':
-        return this.#peerReset(event.replica);
+        return requests.peerReset(replica, event.replica);
       case 'read':
         return handleRead(replica, event.requestId, event.round);
       case 'readConfirmed':
-        return this.#readConfirmed(event.replica, event.term, event.round);
+        return handleReadConfirmed(replica, event.replica, event.term, event.round);
       case 'transferLeadership':
-        return this.#transferLeadership(event.target);
+        return requests.transferLeadership(replica, event.target);
       case 'campaign':
         if (!replica.isPromotable) this.#refuse('This replica may not lead');
         // A pre-candidate asks again: who was asked before may not have had its replica yet (first leader of a new group). A candidate is left to its vote's flush and its answers.
@@ -217,9 +215,9 @@ export class RaftCore {
         if (replica.role.kind === 'leader') this.#resign();
         return;
       case 'changeMembership':
-        return this.#changeMembership(event.membership);
+        return requests.changeMembership(replica, event.membership);
       case 'snapshotSent':
-        return this.#snapshotSent(event.replica, event.index);
+        return requests.snapshotSent(replica, event.replica, event.index);
       case 'snapshotInstalled':
         return this.#snapshotInstalled(event.index, event.term, event.membership);
       case 'compacted':
@@ -399,66 +397,7 @@ export class RaftCore {
       replica.becomeFollower(replica.currentTerm, 0);
   }
 
-  #peerReset(peer: ReplicaId): void {
-    const role = this.#replica.role;
-    const progress = role.kind === 'leader' ? role.progress.get(peer) : undefined;
-    if (progress === undefined) return;
-    progress.resetRetries();
-    // A catch-up ends by its own event, whatever happens to the link.
-    if (progress.state !== 'snapshot') progress.becomeProbe();
-  }
-
-  #readConfirmed(peer: ReplicaId, term: Term, round: number): void {
-    const replica = this.#replica;
-    const role = replica.role;
-    if (role.kind !== 'leader' || term !== replica.currentTerm) return;
-    const progress = role.progress.get(peer);
-    if (progress === undefined || progress.confirmedRound >= round) return;
-    progress.confirmedRound = round;
-    confirmReads(replica, role);
-  }
-
-  // -------------------------------------------------------------- the leader's tasks
-
-  #propose(entries: readonly ProposedEntry[]): void {
-    const replica = this.#replica;
-    if (replica.role.kind !== 'leader') return this.#refuse('Not the leader');
-    if (replica.role.transferee !== 0) return this.#refuse('A leadership transfer is under way');
-    assert(entries.length > 0, 'A proposal has entries');
-    const firstIndex = logIndex(replica.log.lastIndex + 1);
-    for (const entry of entries) {
-      assert(entry.kind !== ENTRY_KIND.configuration, 'A configuration is proposed by changeMembership');
-      replica.appendOwn(entry.kind, entry.payload);
-    }
-    replica.outbox.proposed = { firstIndex, term: replica.currentTerm, count: entries.length };
-  }
-
-  #changeMembership(membership: Membership): void {
-    const replica = this.#replica;
-    const role = replica.role;
-    if (role.kind !== 'leader') return this.#refuse('Not the leader');
-    if (role.transferee !== 0) return this.#refuse('A leadership transfer is under way');
-    // Before an entry of its own term is committed, a change of an earlier leader may still be alive elsewhere: two majorities that do not meet (bug R12).
-    if (!replica.ownTermCommitted) return this.#refuse('No entry of this term is committed yet');
-    if (!this.membershipCommitted) return this.#refuse('Another membership change is pending');
-    const problem = changeProblem(replica.membership, membership);
-    if (problem !== undefined) return this.#refuse(problem);
-    const index = leader.appendConfiguration(replica, role, membership);
-    replica.outbox.proposed = { firstIndex: index, term: replica.currentTerm, count: 1 };
-  }
-
-  #transferLeadership(target: ReplicaId): void {
-    const replica = this.#replica;
-    const role = replica.role;
-    if (role.kind !== 'leader') return this.#refuse('Not the leader');
-    if (target === replica.id) return this.#refuse('The target leads already');
-    if (!isVoter(replica.membership, target)) return this.#refuse('The target is not a voter');
-    if (role.transferee === target) return;
-    if (role.transferee !== 0) return this.#refuse('Another leadership transfer is under way');
-    role.transferee = target;
-    role.transferDeadlineMs = replica.nowMs + replica.options.electionTimeoutMs;
-    leader.continueTransfer(replica, role);
-  }
+  // -------------------------------------------------------------- leaving office
 
   /** Others go first: whoever leaves office by itself has a reason. */
   #resign(): void {
@@ -477,21 +416,6 @@ export class RaftCore {
   }
 
   // -------------------------------------------------------------- catch-up
-
-  #snapshotSent(peer: ReplicaId, index: LogIndex | undefined): void {
-    const replica = this.#replica;
-    const role: LeaderState | undefined = replica.role.kind === 'leader' ? replica.role : undefined;
-    const progress = role?.progress.get(peer);
-    if (progress === undefined || progress.state !== 'snapshot') return;
-    progress.resetRetries();
-    if (index === undefined) {
-      progress.becomeProbe();
-      progress.pauseUntil(replica.nowMs + replica.limits.snapshotRetryMs);
-      return;
-    }
-    assert(index <= replica.commitIndex, 'A checkpoint holds committed entries only');
-    progress.becomeProbe(logIndex(Math.max(index, progress.matchIndex) + 1));
-  }
 
   #snapshotInstalled(index: LogIndex, term: Term, membership: Membership): void {
     const replica = this.#replica;

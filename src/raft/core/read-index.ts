@@ -3,6 +3,7 @@
  * A leader without committed entry of its own term does not know what is committed; such a read waits for that entry (bug R26).
  */
 import { assert } from '../../std/assert.ts';
+import type { ReplicaId, Term } from '../../std/brands.ts';
 import { quorumValue } from './quorum.ts';
 import type { Replica } from './replica.ts';
 import type { LeaderState } from './roles.ts';
@@ -16,6 +17,16 @@ export function handleRead(replica: Replica, requestId: number, round: number): 
   const last = role.reads[role.reads.length - 1];
   assert(last === undefined || round >= last.round, 'Confirmation rounds never decrease');
   role.reads.push({ requestId, index: replica.ownTermCommitted ? replica.commitIndex : role.ownTermIndex, round });
+  confirmReads(replica, role);
+}
+
+/** `peer` said in `round` that it follows the leader of `term`. */
+export function handleReadConfirmed(replica: Replica, peer: ReplicaId, term: Term, round: number): void {
+  const role = replica.role;
+  if (role.kind !== 'leader' || term !== replica.currentTerm) return;
+  const progress = role.progress.get(peer);
+  if (progress === undefined || progress.confirmedRound >= round) return;
+  progress.confirmedRound = round;
   confirmReads(replica, role);
 }
 

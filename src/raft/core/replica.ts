@@ -1,5 +1,5 @@
 /**
- * The state of one replica and the few ways to change it. Rules about when to change it are in election.ts, follower.ts, leader.ts, membership-change.ts and read-index.ts;
+ * The state of one replica and the few ways to change it. Rules about when to change it are in election.ts, follower.ts, leader.ts, leader-requests.ts and read-index.ts;
  * these functions keep what must always hold:
  *
  * - term and vote change only together with a write of both; within a term a vote is given once and never taken back (bug R3)
@@ -84,6 +84,11 @@ export class Replica {
 
   get membership(): Membership {
     return this.configurations.current.membership;
+  }
+
+  /** No change of the membership is pending. */
+  get membershipCommitted(): boolean {
+    return this.configurations.current.index <= this.#commitIndex;
   }
 
   get leaderId(): ReplicaId | 0 {
