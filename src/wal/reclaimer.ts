@@ -21,6 +21,9 @@ const MOVE_BYTES = 256 * 1024;
 /** Above this share of the limit in use, the replicas that pin the oldest segment are reported. */
 const PRESSURE_SHARE = 0.5;
 
+/** Segments beyond the limit that are rather made than to copy a mostly live one. */
+const SEGMENTS_GRACE = 2;
+
 export interface ReclaimerOptions {
   readonly chain: SegmentChain;
   readonly files: SegmentFiles;
@@ -45,21 +48,18 @@ export class Reclaimer {
   #running = false;
   #stopped = false;
   #wake: (() => void) | undefined;
+  #onShrunk: (() => void) | undefined;
 
   constructor(options: ReclaimerOptions) {
     this.#options = options;
   }
 
-  /** The allocator wants a segment. With `mayGrow` it can also make one, which is the better choice while the oldest is mostly live. */
+  /** The allocator wants a segment. With `mayGrow` it can also make one, which is the better choice while little can be won by copying. */
   need(mayGrow: boolean): 'wait' | 'grow' {
-    const { chain, flusher, segmentBytes } = this.#options;
-    const { oldest } = chain;
-    const releasable = oldest !== undefined && oldest !== flusher.segment;
-    // Copying a segment that is mostly live gains little; a larger log gives the checkpointer time.
-    if (mayGrow && (!releasable || oldest.liveBytes > segmentBytes / 2)) return 'grow';
-    if (releasable && !this.#running && !this.#stopped) {
+    if (mayGrow && this.#shouldGrow()) return 'grow';
+    if (!this.#running && !this.#stopped && this.#releasable() !== undefined) {
       this.#running = true;
-      this.#releaseSome(oldest).then(
+      this.#releaseSome().then(
         () => {
           this.#running = false;
           this.#options.allocator.released();
@@ -70,9 +70,39 @@ export class Reclaimer {
     return 'wait';
   }
 
+  /** Brings a log that grew beyond its limit back to it, as far as that comes cheap. */
+  async shrink(): Promise<void> {
+    if (this.#options.files.total <= this.#options.segmentsMax) return;
+    this.need(false);
+    await new Promise<void>((resolve) => {
+      this.#onShrunk = resolve;
+      if (!this.#running) resolve();
+    });
+  }
+
+  /** Is a larger log better than copying the oldest segment's live entries? Bounded by the allocator. */
+  #shouldGrow(): boolean {
+    const { chain, files, segmentBytes, segmentsMax } = this.#options;
+    const oldest = this.#releasable();
+    if (oldest === undefined) return true;
+    // Most of it is live: copying would win little, again and again.
+    if (chain.liveBytes > (segmentsMax * segmentBytes) / 2) return true;
+    // The checkpointer was told of the pressure: a little more time for it.
+    return oldest.liveBytes > segmentBytes / 2 && files.total < segmentsMax + SEGMENTS_GRACE;
+  }
+
+  #releasable(): Segment | undefined {
+    const { chain, flusher } = this.#options;
+    return chain.oldest === flusher.segment ? undefined : chain.oldest;
+  }
+
   /** Something changed that a release may wait for. */
   wake(): void {
     this.#wake?.();
+    // Grown beyond its limit, the log comes back without waiting until somebody needs a segment: callers that refuse entries because of its size would wait forever.
+    const { chain, files, segmentBytes, segmentsMax } = this.#options;
+    if (!this.#running && files.total > segmentsMax && chain.liveBytes <= (segmentsMax * segmentBytes) / 2)
+      this.need(false);
   }
 
   /** A new segment was begun: time to look at what pins the oldest. */
@@ -106,16 +136,19 @@ export class Reclaimer {
     return pinning.sort((a, b) => b.liveBytes - a.liveBytes).map((replica) => replica.replicaId);
   }
 
-  /** Releases one segment, and more while the log is larger than its limit and they come cheap. */
-  async #releaseSome(first: Segment): Promise<void> {
-    const { chain, files, flusher, segmentsMax } = this.#options;
-    await this.#release(first);
-    while (files.total > segmentsMax) {
-      const { oldest } = chain;
-      if (oldest === undefined || oldest === flusher.segment || oldest.liveBytes > 0) return;
-      await this.#release(oldest);
-      await files.discardFree();
+  /** Releases one segment and the dead ones behind it, and more while the log is larger than its limit and copying wins something. */
+  async #releaseSome(): Promise<void> {
+    const { chain, files, segmentBytes, segmentsMax } = this.#options;
+    const first = this.#releasable();
+    if (first !== undefined) await this.#release(first);
+    while (files.total > segmentsMax && chain.liveBytes <= (segmentsMax * segmentBytes) / 2) {
+      const next = this.#releasable();
+      if (next === undefined) break;
+      await this.#release(next);
+      this.#options.allocator.released();
+      while (files.free > 1 && files.total > segmentsMax) await files.discardFree();
     }
+    this.#onShrunk?.();
   }
 
   async #release(segment: Segment): Promise<void> {
@@ -123,23 +156,43 @@ export class Reclaimer {
     const successor = chain.after(segment);
     assert(successor !== undefined, 'The segment being written is never released');
     await this.#flushed(successor.tableEndLsn);
+    let run: Segment[] = [];
     for (;;) {
       if (segment.liveBytes > 0) await this.#moveLive(segment);
       // Entries are dead only once the frames that say so are flushed: checkpoints, truncations, removals as well as moves.
       // A hold may bring entries back to life meanwhile.
-      const wasDead = segment.liveBytes === 0;
+      const wereDead = this.#deadFrom(segment);
       await this.#flushed(flusher.appendedLsn);
-      if (wasDead && segment.liveBytes === 0) break;
+      run = wereDead.slice(
+        0,
+        firstIndexWhere(wereDead, (dead) => dead.liveBytes > 0),
+      );
+      if (run.length > 0) break;
     }
-    this.#forget(segment);
-    chain.remove(segment);
+    for (const dead of run) {
+      this.#forget(dead);
+      chain.remove(dead);
+    }
+    const last = run[run.length - 1]!;
     flusher.flushEmpty();
-    await this.#until(() => flusher.flushedOldestSequence > segment.sequence);
-    await this.#until(() => segment.readers === 0);
-    const file = await segment.ready;
-    if (segment.damaged) await files.putAside(file, segment.sequence);
-    else await files.giveBack(file, segment.sizeBytes);
-    stats.segmentsReused++;
+    await this.#until(() => flusher.flushedOldestSequence > last.sequence);
+    for (const dead of run) {
+      await this.#until(() => dead.readers === 0);
+      const file = await dead.ready;
+      if (dead.damaged) await files.putAside(file, dead.sequence);
+      else await files.giveBack(file, dead.sizeBytes);
+      stats.segmentsReused++;
+    }
+  }
+
+  /** `first` and the segments behind it in which nothing is live, as far as they follow each other; each has a successor, whose table is appended. */
+  #deadFrom(first: Segment): Segment[] {
+    const { chain } = this.#options;
+    const dead: Segment[] = [];
+    for (let next: Segment | undefined = first; next !== undefined && next.liveBytes === 0; next = chain.after(next)) {
+      if (chain.after(next) !== undefined) dead.push(next);
+    }
+    return dead;
   }
 
   /** Appends the live entries of a segment again. */
@@ -194,6 +247,11 @@ export class Reclaimer {
       });
     }
   }
+}
+
+function firstIndexWhere<T>(items: readonly T[], holds: (item: T) => boolean): number {
+  const found = items.findIndex(holds);
+  return found < 0 ? items.length : found;
 }
 
 function runsOf(entries: readonly Entry[]): Entry[][] {

@@ -493,6 +493,8 @@ export class Wal implements ReplicaStorage {
       this.onFailure = reject;
       this.flush();
     });
+    // Each start takes a segment: a broker that is restarted again and again must not run out of them.
+    if (this.#files.free === 0) await this.#reclaimer.shrink();
     this.#allocator.prepare(segment.sequence + 1);
   }
 
