@@ -35,7 +35,7 @@ export interface DriverContext {
   /** Bytes proposed here and not yet applied, over all groups. */
   proposedBytes: number;
 
-  /** Un-checkpointed entries as a share of the WAL's limit. */
+  /** How full the WAL is: un-checkpointed entries as a share of its limit, or how far it has grown beyond it. */
   readonly walShare: number;
 
   /** A pass runs once all pending input was read. */

@@ -181,8 +181,9 @@ export class RaftDriver implements RaftGroups, DriverContext {
   }
 
   get walShare(): number {
-    const { liveBytes, bytesLimit } = this.storage.stats;
-    return liveBytes / bytesLimit;
+    const { liveBytes, bytesInUse, bytesLimit } = this.storage.stats;
+    // The WAL grows to twice its limit while segments are released more slowly than they fill; then it must get time.
+    return Math.max(liveBytes / bytesLimit, bytesInUse / bytesLimit - 1);
   }
 
   // -------------------------------------------------------------- start and end
