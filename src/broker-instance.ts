@@ -26,14 +26,14 @@ import { MemoryBudget } from './broker/network/memory-budget.ts';
 import { RateLimitedLog } from './broker/network/rate-limited-log.ts';
 import { SpaceWatcher } from './broker/space-watcher.ts';
 import { Partitions } from './partitions.ts';
-import { answerHello, formationNetwork } from './raft/grpc/hello-exchange.ts';
-import { PeerEndpoint } from './raft/grpc/peer-endpoint.ts';
-import { GrpcTransport } from './raft/grpc-transport.ts';
 import { ClusterFormation, type Formation } from './raft/identity/formation.ts';
 import { PeerSessionFile } from './raft/identity/peer-session-file.ts';
 import { Store } from './raft/identity/store.ts';
+import type { PeerNetwork } from './raft/peer-network.ts';
 import { RaftDriver } from './raft/raft-driver.ts';
 import { COMMIT_BUCKETS_MS } from './raft/raft-driver-metrics.ts';
+import type { RaftGroup } from './raft/raft-group.ts';
+import type { StateMachine } from './raft/state-machine.ts';
 import { type BrokerId, brokerId, METADATA_GROUP_ID, replicaId } from './std/brands.ts';
 import type { Environment } from './std/environment.ts';
 import { fromHex } from './std/hex.ts';
@@ -48,8 +48,12 @@ const CONNECTIONS_CLOSE_TIMEOUT_MS = 1_000;
 
 export interface BrokerMachine extends Environment {
   readonly network: Network;
+  /** For this broker alone, not listening yet. */
+  readonly peers: PeerNetwork;
   readonly http: HttpServer;
   readonly log: Log;
+  /** Shows each replica's state machine before it is used, to whoever watches over several brokers. */
+  watchStateMachine?(group: RaftGroup, stateMachine: StateMachine): void;
   processFacts(): { residentBytes: number; heapUsedBytes: number; externalBytes: number; cpuSeconds: number };
 }
 
@@ -68,7 +72,6 @@ export class BrokerInstance {
   readonly #responseMemory: MemoryBudget;
   readonly #eventLoop: EventLoopMonitor;
   readonly #space: SpaceWatcher;
-  readonly #endpoint: PeerEndpoint;
   #admin: AdminHttp | undefined;
   #httpListener: Listener | undefined;
   #formation: ClusterFormation | undefined;
@@ -90,7 +93,6 @@ export class BrokerInstance {
     this.#requestMemory = new MemoryBudget(config['queued.max.request.bytes']);
     this.#responseMemory = new MemoryBudget(config['fetch.max.buffered.bytes']);
     this.#eventLoop = new EventLoopMonitor(machine.clock, machine.timers);
-    this.#endpoint = new PeerEndpoint({ allowInsecurePeers: config['raft.network.trusted'] }, machine.timers);
     this.#space = new SpaceWatcher({
       disk: machine.disk,
       timers: machine.timers,
@@ -105,6 +107,11 @@ export class BrokerInstance {
     });
   }
 
+  /** The replicas of this broker, once they run; for whoever watches over several brokers. */
+  get driver(): RaftDriver | undefined {
+    return this.#driver;
+  }
+
   /** Port of the Kafka listener, once started. */
   get kafkaPort(): number {
     return this.#listener?.port ?? this.#config.listeners.port;
@@ -113,7 +120,7 @@ export class BrokerInstance {
   /** Resolves when clients are served. Waits for the other voters if the cluster is new. Rejects with an error whose message is for people. */
   async start(): Promise<void> {
     const config = this.#config;
-    const { disk, random, clock, timers, log, http } = this.#machine;
+    const { disk, random, clock, timers, log, http, peers: peerNetwork } = this.#machine;
     this.#eventLoop.start();
     this.#httpListener = await http.listen(config['http.listener'], (path) => this.#answerHttp(path));
     await this.#space.start();
@@ -121,18 +128,17 @@ export class BrokerInstance {
     const store = await Store.open(disk, random, id);
     await refuseLostWal(store, await disk.list(WAL_DIRECTORY));
     const sessions = await PeerSessionFile.open(disk);
-    const network = formationNetwork(this.#endpoint, timers);
     const formation = new ClusterFormation({
       store,
       voters: config['controller.quorum.voters'].map((voter) => ({ ...voter, brokerId: brokerId(voter.brokerId) })),
       address: config.raftAdvertised,
-      network,
+      network: peerNetwork.formation,
       timers,
       log,
     });
     this.#formation = formation;
-    answerHello(this.#endpoint, id, formation, (presence) => this.#peerDirectory?.introduce(presence));
-    await this.#endpoint.listen(config['raft.listener']);
+    peerNetwork.answer(id, formation, (presence) => this.#peerDirectory?.introduce(presence));
+    await peerNetwork.listen(config['raft.listener']);
     // Before the store is bound to a cluster: a bound store without a WAL has lost it.
     this.#wal = await Wal.open({
       disk,
@@ -148,8 +154,7 @@ export class BrokerInstance {
     log.info({ clusterId: formed.clusterId, kind: formed.kind, session: store.session }, 'Member of the cluster');
 
     const stateMachine = new MetadataStateMachine({ clusterId: formed.clusterId, disk, timers });
-    const transport = new GrpcTransport({
-      endpoint: this.#endpoint,
+    const transport = peerNetwork.createTransport({
       local: {
         brokerId: id,
         storeId: store.storeId,
@@ -186,7 +191,11 @@ export class BrokerInstance {
       log,
       storage: this.#wal,
       transport,
-      createStateMachine: (group, descriptor) => partitions.createStateMachine(group, descriptor, stateMachine),
+      createStateMachine: (group, descriptor) => {
+        const created = partitions.createStateMachine(group, descriptor, stateMachine);
+        this.#machine.watchStateMachine?.(group, created);
+        return created;
+      },
       destroyRemains: (_, removed) => partitions.destroyRemains(removed),
       fatal: this.#onFailure,
       config: {
@@ -272,7 +281,7 @@ export class BrokerInstance {
         voters: formed.initialVoters,
         timers,
         isRegistered: () => services.registrar.isRegistered,
-        ask: (voter) => network.ask(voter, formation.presence()),
+        ask: (voter) => peerNetwork.formation.ask(voter, formation.presence()),
         fail: this.#onFailure,
       });
       this.#introduction.start();
@@ -298,7 +307,7 @@ export class BrokerInstance {
     await this.#driver?.transferAll(transferTimeoutMs);
     await this.#listener?.close(CONNECTIONS_CLOSE_TIMEOUT_MS);
     await this.#driver?.close();
-    this.#endpoint.close();
+    this.#machine.peers.close();
     await this.#wal?.close();
     await this.#httpListener?.close();
     this.#space.stop();

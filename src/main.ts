@@ -16,6 +16,7 @@ import { NodeHttpServer } from './node/node-http.ts';
 import { NodeNetwork } from './node/node-network.ts';
 import { nodeProcessFacts } from './node/node-process.ts';
 import { threadPoolSize } from './node/thread-pool-gate.ts';
+import { GrpcPeerNetwork } from './raft/grpc/grpc-peer-network.ts';
 import { IdentityError } from './raft/identity/identity-error.ts';
 
 const EXIT = { stopped: 0, failed: 1, refused: 2 } as const;
@@ -59,7 +60,14 @@ async function run(): Promise<void> {
   const environment = await openNodeEnvironment(dataDirectory);
   const broker = new BrokerInstance(
     config,
-    { ...environment, network: new NodeNetwork(), http: new NodeHttpServer(), log, processFacts: nodeProcessFacts },
+    {
+      ...environment,
+      network: new NodeNetwork(),
+      peers: new GrpcPeerNetwork({ allowInsecurePeers: config['raft.network.trusted'] }, environment.timers),
+      http: new NodeHttpServer(),
+      log,
+      processFacts: nodeProcessFacts,
+    },
     fail,
   );
   let isStopping = false;

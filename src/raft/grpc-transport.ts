@@ -6,39 +6,20 @@
  */
 import { assert } from '../std/assert.ts';
 import type { BrokerId } from '../std/brands.ts';
-import type { Random, TimerHandle, Timers } from '../std/environment.ts';
-import type { Log } from '../std/log.ts';
+import type { TimerHandle } from '../std/environment.ts';
 import type { ChannelStream } from './grpc/channel-stream.ts';
-import {
-  type HandshakePolicy,
-  type LocalPeer,
-  NONCE_BYTES,
-  type PeerIdentity,
-  REFUSAL_CODES,
-  type Refusal,
-} from './grpc/handshake.ts';
+import { type HandshakePolicy, NONCE_BYTES, type PeerIdentity, REFUSAL_CODES, type Refusal } from './grpc/handshake.ts';
 import { type ChannelBudgets, Link } from './grpc/link.ts';
 import { LinkAcceptor } from './grpc/link-acceptor.ts';
 import { type DialOutcome, LinkDialer } from './grpc/link-dialer.ts';
 import type { PeerEndpoint } from './grpc/peer-endpoint.ts';
 import { type ProbeResult, probePort } from './grpc/probe.ts';
-import type { PeerSessions } from './peer-sessions.ts';
+import type { PeerTransportOptions } from './peer-network.ts';
 import type { Channel, LinkDownReason, PeerAddress, Transport, TransportHandlers } from './transport.ts';
 
-export interface GrpcTransportOptions {
+export interface GrpcTransportOptions extends PeerTransportOptions {
   /** Listening already; closed with the transport. */
   readonly endpoint: PeerEndpoint;
-  readonly local: LocalPeer;
-  readonly sessions: PeerSessions;
-  readonly timers: Timers;
-  readonly random: Random;
-  readonly log: Log;
-  /** Why a peer of this cluster must be refused, e.g. because the configuration has another store for its broker id. */
-  acceptPeer(peer: PeerIdentity): string | undefined;
-  /** A peer knows a later start of this broker's own store: the store was restored from an old copy and must not be used (DECISIONS I1). */
-  ownStoreIsStale(reason: string): void;
-  /** The disk failed. */
-  fatal(error: unknown): void;
   readonly budgets?: ChannelBudgets;
   readonly retryMsMax?: number;
   readonly rejectedRetryMs?: number;

@@ -11,6 +11,7 @@ import { openNodeEnvironment } from '../../src/node/node-environment.ts';
 import { NodeHttpServer } from '../../src/node/node-http.ts';
 import { NodeNetwork } from '../../src/node/node-network.ts';
 import { nodeProcessFacts } from '../../src/node/node-process.ts';
+import { GrpcPeerNetwork } from '../../src/raft/grpc/grpc-peer-network.ts';
 import type { Log } from '../../src/std/log.ts';
 
 const PORT_FIRST = 23_300;
@@ -106,7 +107,14 @@ export class TestCluster {
     const environment = await openNodeEnvironment(directory);
     const instance = new BrokerInstance(
       config,
-      { ...environment, network: new NodeNetwork(), http: new NodeHttpServer(), log, processFacts: nodeProcessFacts },
+      {
+        ...environment,
+        network: new NodeNetwork(),
+        peers: new GrpcPeerNetwork({ allowInsecurePeers: config['raft.network.trusted'] }, environment.timers),
+        http: new NodeHttpServer(),
+        log,
+        processFacts: nodeProcessFacts,
+      },
       (error) => this.failures.push(error),
     );
     this.#instances.set(id, instance);
