@@ -27,8 +27,6 @@ export interface ProduceOptions {
   readonly timeoutMs: number;
   /** Version of the Produce request: zstd needs 7. */
   readonly apiVersion: number;
-  /** True for internal topics' own writers. */
-  readonly internal?: boolean;
 }
 
 /** Bytes of record batches, whole batches back to back in pieces (a piece is a header or a range of a page or file read), ready to be sent. */
