@@ -40,6 +40,8 @@ export class FakePartition implements PartitionLog {
     this.topicId = topicId;
     this.partition = partition;
     this.group = {
+      inSyncBrokers: [brokerId(1)],
+      membership: { voters: [{ replicaId: replicaId(1), brokerId: brokerId(1), storeId: '1' }] },
       readBarrier: (done: (confirmed: boolean) => void) => queueMicrotask(() => done(this.confirms)),
     } as unknown as RaftGroup;
   }

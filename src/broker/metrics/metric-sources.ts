@@ -1,8 +1,8 @@
 /** Where metrics are read from: plain counters that the parts of the broker keep anyway. */
 import type { RaftDriverMetrics } from '../../raft/raft-driver-metrics.ts';
 import type { RaftGroups } from '../../raft/raft-group.ts';
-import type { Cluster } from '../cluster/cluster.ts';
 import type { HistogramView } from '../../std/histogram.ts';
+import type { Cluster } from '../cluster/cluster.ts';
 import type { RequestMetrics } from './request-metrics.ts';
 
 /** What the WAL counts (the broker does not import it). */

@@ -1,8 +1,8 @@
 /** Counts what connections and handlers do. */
 import type { AnyApi } from '../../kafka-protocol/api.ts';
+import { Histogram } from '../../std/histogram.ts';
 import type { RequestObserver } from '../network/request-observer.ts';
 import { errorCodeVisitor, type VisitErrorCodes } from './error-counter.ts';
-import { Histogram } from '../../std/histogram.ts';
 
 export class ApiMetrics {
   readonly apiName: string;
