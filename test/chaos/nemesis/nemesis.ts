@@ -1,0 +1,154 @@
+/**
+ * What every nemesis works with: the cluster, who plays which role now, a seed, the time it has, and `fault`, which writes begin and end of a fault into the history together with the evidence
+ * that it took effect. A run in which no fault took effect proves nothing and counts as not run.
+ */
+import type { SeededRandom } from '../../../src/std/seeded-random.ts';
+import { type ClientNetwork, pause } from '../clients/network.ts';
+import type { ChaosCluster } from '../cluster/chaos-cluster.ts';
+import { Mark } from '../history/history.ts';
+import type { Recorder } from '../history/recorder.ts';
+import { GROUP, TOPIC } from '../workload/workload.ts';
+
+export type Role = 'leader' | 'follower' | 'metadata-leader' | 'coordinator' | 'any';
+
+export interface FaultRecord {
+  readonly kind: string;
+  readonly brokers: readonly number[];
+  /** Nanoseconds since the run began. */
+  readonly from: number;
+  to: number;
+  /** What shows that it took effect; undefined: nothing does. */
+  evidence: string | undefined;
+  /** From where recovery is measured: a fault that takes the quorum away can be recovered from only after it ends. */
+  recoverFrom: 'begin' | 'end';
+}
+
+export interface NemesisOptions {
+  readonly cluster: ChaosCluster;
+  /** Direct, not through proxies. */
+  readonly network: ClientNetwork;
+  readonly recorder: Recorder;
+  readonly random: SeededRandom;
+  readonly durationMs: number;
+}
+
+export class NemesisContext {
+  readonly cluster: ChaosCluster;
+  readonly random: SeededRandom;
+  readonly faults: FaultRecord[];
+  /** Facts that the report shall show. */
+  readonly notes: string[];
+  readonly #network: ClientNetwork;
+  readonly #recorder: Recorder;
+  readonly #deadlineMs: number;
+
+  constructor({ cluster, network, recorder, random, durationMs }: NemesisOptions, parent?: NemesisContext) {
+    this.faults = parent?.faults ?? [];
+    this.notes = parent?.notes ?? [];
+    this.cluster = cluster;
+    this.random = random;
+    this.#network = network;
+    this.#recorder = recorder;
+    this.#deadlineMs = performance.now() + durationMs;
+  }
+
+  /** False when the time for faults is over. */
+  get hasTime(): boolean {
+    return performance.now() < this.#deadlineMs;
+  }
+
+  get remainingMs(): number {
+    return Math.max(0, this.#deadlineMs - performance.now());
+  }
+
+  /** The same with less time, for one of several nemeses that take turns. */
+  within(durationMs: number): NemesisContext {
+    const { cluster } = this;
+    const options = { cluster, network: this.#network, recorder: this.#recorder, random: this.random.fork() };
+    return new NemesisContext({ ...options, durationMs: Math.min(durationMs, this.remainingMs) }, this);
+  }
+
+  sleep(ms: number): Promise<void> {
+    return pause(ms);
+  }
+
+  /** Between `low` and `high` ms. */
+  sleepBetween(low: number, high: number): Promise<void> {
+    return pause(this.random.between(low, high));
+  }
+
+  /** Runs `act` as a fault of `brokers`; what it returns is the evidence that it took effect, undefined if it did not. */
+  async fault(
+    kind: string,
+    brokers: readonly number[],
+    act: () => Promise<string | undefined>,
+    options: { recoverFrom?: 'begin' | 'end' } = {},
+  ): Promise<void> {
+    const recorder = this.#recorder;
+    const record: FaultRecord = {
+      kind,
+      brokers,
+      from: recorder.now(),
+      to: Number.POSITIVE_INFINITY,
+      evidence: undefined,
+      recoverFrom: options.recoverFrom ?? 'begin',
+    };
+    this.faults.push(record);
+    recorder.nemesis(Mark.faultBegins, { kind, brokers });
+    try {
+      record.evidence = await act();
+    } finally {
+      record.to = recorder.now();
+      recorder.nemesis(Mark.faultEnds, { kind, brokers, evidence: record.evidence ?? null });
+    }
+  }
+
+  /** From now on no majority can take part; what is acknowledged until `quorumBack` is a violation. Call when the fault has taken effect. */
+  quorumLost(): void {
+    this.#recorder.nemesis(Mark.quorumLost, null);
+  }
+
+  /** Call before anything is done that may bring a majority back. */
+  quorumBack(): void {
+    this.#recorder.nemesis(Mark.quorumBack, null);
+  }
+
+  /** A running broker that plays the role now; any running one if nobody is known to. */
+  async who(role: Role): Promise<number> {
+    const running = this.cluster.alive.filter((id) => !this.cluster.isPaused(id));
+    const chosen = await this.#find(role, running);
+    return chosen !== undefined && running.includes(chosen) ? chosen : this.random.pick(running);
+  }
+
+  async #find(role: Role, running: readonly number[]): Promise<number | undefined> {
+    switch (role) {
+      case 'any':
+        return this.random.pick(running);
+      case 'metadata-leader':
+        return this.#network.controllerId();
+      case 'coordinator':
+        return (await this.#network.coordinatorOf(GROUP))?.id;
+      case 'leader':
+      case 'follower': {
+        const leaders = await this.#network.leaderIds(TOPIC);
+        if (leaders === undefined) return undefined;
+        const partition = this.random.below(leaders.size);
+        const leader = leaders.get(partition);
+        if (role === 'leader') return leader;
+        const others = running.filter((id) => id !== leader);
+        return others.length === 0 ? undefined : this.random.pick(others);
+      }
+    }
+  }
+
+  /** Waits until all running brokers are ready; false if that takes too long. */
+  async awaitReady(timeoutMs: number): Promise<boolean> {
+    const deadlineMs = performance.now() + timeoutMs;
+    for (;;) {
+      const ready = await Promise.all(this.cluster.alive.map((id) => this.cluster.isReady(id)));
+      if (ready.every((isReady) => isReady)) return true;
+      if (performance.now() > deadlineMs) return false;
+      await pause(100);
+    }
+  }
+}

@@ -1,0 +1,123 @@
+/** Numbers of a run, from its history: throughput and latency over time, gaps, and how long each fault kept partitions from acknowledging. */
+import { acknowledgements } from '../checker/check-history.ts';
+import { type HistoryEvent, pairOperations } from '../history/history.ts';
+import { attempted } from '../history/operation.ts';
+import type { FaultRecord } from '../nemesis/nemesis.ts';
+
+const BIN_NS = 250e6;
+
+export interface Bin {
+  /** Seconds since the run began. */
+  readonly atSeconds: number;
+  readonly acknowledgedPerSecond: number;
+  readonly unknownPerSecond: number;
+  readonly failedPerSecond: number;
+  readonly p50Ms: number | null;
+  readonly p99Ms: number | null;
+}
+
+export interface Measurement {
+  readonly bins: readonly Bin[];
+  readonly longestGapMs: number;
+  /** Seconds since the run began. */
+  readonly longestGapAtSeconds: number;
+  /** Of each fault that took effect, in order: until every partition had acknowledged something sent after it. */
+  readonly recoveriesMs: readonly number[];
+  readonly latencyP50Ms: number;
+  readonly latencyP99Ms: number;
+}
+
+export function measure(events: readonly HistoryEvent[], faults: readonly FaultRecord[]): Measurement {
+  const operations = pairOperations(events);
+  const acks = acknowledgements(operations);
+  const endNs = acks.at(-1)?.time ?? 0;
+  const bins = Array.from({ length: Math.ceil((endNs + 1) / BIN_NS) }, () => ({
+    acknowledged: 0,
+    unknown: 0,
+    failed: 0,
+    latencies: [] as number[],
+  }));
+  for (const { time, records, latencyNs } of acks) {
+    const bin = bins[Math.floor(time / BIN_NS)]!;
+    bin.acknowledged += records;
+    bin.latencies.push(latencyNs / 1e6);
+  }
+  /** key → sends acknowledged: [invoked, acknowledged]. */
+  const byKey = new Map<number, [number, number][]>();
+  for (const operation of operations) {
+    if (operation.f !== 'send' || operation.completion === undefined) continue;
+    const bin = bins[Math.floor(operation.completion.time / BIN_NS)];
+    const records = [...attempted(operation)];
+    if (operation.type === 'ok') {
+      const { key } = records[0]!;
+      const spans = byKey.get(key);
+      const span: [number, number] = [operation.invoke.time, operation.completion.time];
+      if (spans === undefined) byKey.set(key, [span]);
+      else spans.push(span);
+    } else if (bin !== undefined && operation.invoke.acks !== 0) {
+      if (operation.type === 'info') bin.unknown += records.length;
+      else bin.failed += records.length;
+    }
+  }
+  let longestGapNs = 0;
+  let longestGapAt = 0;
+  for (const spans of byKey.values()) {
+    const times = spans.map(([, acknowledged]) => acknowledged).sort((a, b) => a - b);
+    times.forEach((time, i) => {
+      const gap = time - (times[i - 1] ?? time);
+      if (gap <= longestGapNs) return;
+      longestGapNs = gap;
+      longestGapAt = times[i - 1]!;
+    });
+  }
+  const latencies = acks.map(({ latencyNs }) => latencyNs / 1e6).sort((a, b) => a - b);
+  const perSecond = 1e9 / BIN_NS;
+  return {
+    bins: bins.map(({ acknowledged, unknown, failed, latencies: inBin }, i) => {
+      inBin.sort((a, b) => a - b);
+      return {
+        atSeconds: (i * BIN_NS) / 1e9,
+        acknowledgedPerSecond: acknowledged * perSecond,
+        unknownPerSecond: unknown * perSecond,
+        failedPerSecond: failed * perSecond,
+        p50Ms: inBin.length === 0 ? null : quantile(inBin, 0.5),
+        p99Ms: inBin.length === 0 ? null : quantile(inBin, 0.99),
+      };
+    }),
+    longestGapMs: longestGapNs / 1e6,
+    longestGapAtSeconds: longestGapAt / 1e9,
+    recoveriesMs: recoveries(faults, byKey),
+    latencyP50Ms: quantile(latencies, 0.5),
+    latencyP99Ms: quantile(latencies, 0.99),
+  };
+}
+
+function recoveries(faults: readonly FaultRecord[], byKey: ReadonlyMap<number, [number, number][]>): number[] {
+  const result: number[] = [];
+  for (const { from, to, recoverFrom, evidence } of faults) {
+    if (evidence === undefined) continue;
+    const since = recoverFrom === 'begin' ? from : to;
+    let slowest = 0;
+    let isComplete = Number.isFinite(since);
+    for (const spans of byKey.values()) {
+      let first = Number.POSITIVE_INFINITY;
+      for (const [invoked, acknowledged] of spans) if (invoked >= since) first = Math.min(first, acknowledged);
+      // What was waiting since before the fault and was answered after it shows recovery too.
+      for (const [invoked, acknowledged] of spans) {
+        if (invoked < since && acknowledged > since + 50e6) first = Math.min(first, acknowledged);
+      }
+      if (Number.isFinite(first)) slowest = Math.max(slowest, first - since);
+      else isComplete = false;
+    }
+    if (isComplete) result.push(slowest / 1e6);
+  }
+  return result;
+}
+
+/** `sorted` ascending; NaN if empty. */
+export function quantile(sorted: readonly number[], q: number): number {
+  if (sorted.length === 0) return Number.NaN;
+  return sorted[
+    Math.min(sorted.length - 1, Math.ceil(q * sorted.length) - 1 < 0 ? 0 : Math.ceil(q * sorted.length) - 1)
+  ]!;
+}

@@ -1,0 +1,252 @@
+/** One run: start, load, faults, heal, read everything, judge, report. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { SeededRandom } from '../../src/std/seeded-random.ts';
+import type { Capabilities } from './capabilities.ts';
+import { checkHistory, type Verdict } from './checker/check-history.ts';
+import { ClientNetwork, pause } from './clients/network.ts';
+import { ChaosCluster } from './cluster/chaos-cluster.ts';
+import { Recorder } from './history/recorder.ts';
+import { type FaultRecord, NemesisContext } from './nemesis/nemesis.ts';
+import { draw } from './report/draw.ts';
+import { type Measurement, measure, quantile } from './report/measure.ts';
+import type { Scenario } from './scenarios.ts';
+import { Workload } from './workload/workload.ts';
+
+export interface RunOptions {
+  readonly scenario: Scenario;
+  readonly seconds: number;
+  readonly seed: number;
+  /** Where the report goes. */
+  readonly outDirectory: string;
+  /** Data of the brokers. */
+  readonly workDirectory: string;
+  /** On a memory file system. */
+  readonly chaosDirectory: string;
+  readonly port: number;
+  readonly capabilities: Capabilities;
+  readonly say: (line: string) => void;
+}
+
+export interface RunResult {
+  readonly scenario: string;
+  readonly seed: number;
+  readonly seconds: number;
+  readonly nodes: number;
+  readonly verdict: Verdict;
+  /** Sentences; empty if the promise was kept. */
+  readonly failures: readonly string[];
+  /** Why the run proves nothing; empty if it does. */
+  readonly invalid: readonly string[];
+  readonly faults: readonly FaultRecord[];
+  readonly longestGapMs: number;
+  readonly recoveriesMs: readonly number[];
+  readonly recoveryP50Ms: number | null;
+  readonly recoveryP99Ms: number | null;
+  readonly latencyP50Ms: number;
+  readonly latencyP99Ms: number;
+  readonly notes: readonly string[];
+  /** Distinct messages of warnings and errors in brokers' logs, with counts. */
+  readonly logs: Readonly<Record<string, number>>;
+  readonly capabilities: Capabilities;
+}
+
+const WARM_UP_MS = 2_000;
+const AFTER_MS = 4_000;
+const READY_TIMEOUT_MS = 60_000;
+const FINAL_READ_TIMEOUT_MS = 60_000;
+/** A run with fewer acknowledgements a second proves little. */
+const ACKNOWLEDGED_PER_SECOND_MIN = 20;
+const WATCH_MS = 100;
+const LOG_MESSAGES_MAX = 30;
+
+export async function runScenario(options: RunOptions): Promise<RunResult> {
+  const { scenario, seed, outDirectory, say } = options;
+  mkdirSync(outDirectory, { recursive: true });
+  const nodes = scenario.nodes ?? 3;
+  const cluster = await ChaosCluster.create({
+    directory: options.workDirectory,
+    chaosDirectory: options.chaosDirectory,
+    port: options.port,
+    nodes,
+    properties: { 'group.initial.rebalance.delay.ms': '100', ...scenario.properties },
+    seed,
+    shim: scenario.shim === true ? options.capabilities.shim : undefined,
+    journal: scenario.journal ?? false,
+    brokerLinks: scenario.brokerLinks ?? false,
+    clientLinks: scenario.clientLinks ?? false,
+    ...(scenario.heapMegabytes === undefined ? {} : { heapMegabytes: scenario.heapMegabytes }),
+  });
+  const recorder = new Recorder(join(outDirectory, 'history.jsonl'));
+  const random = new SeededRandom(seed);
+  const failures: string[] = [];
+  let context: NemesisContext | undefined;
+  let healedAtSeconds: number | undefined;
+  try {
+    await cluster.wipe().catch(() => undefined);
+    await cluster.start();
+    const workload = new Workload({
+      network: new ClientNetwork(cluster.bootstrap, (endpoint) => cluster.route(endpoint)),
+      recorder,
+      seed: random.uint32(),
+      replicationFactor: 3,
+      partitions: 4,
+      stepsPerSecond: 15,
+      requestTimeoutMs: 2_000,
+    });
+    await workload.start();
+    await pause(WARM_UP_MS);
+    say(`load runs, faults begin`);
+    const network = new ClientNetwork(cluster.bootstrap);
+    context = new NemesisContext({
+      cluster,
+      network,
+      recorder,
+      random: random.fork(),
+      durationMs: options.seconds * 1000,
+    });
+    const watch = watchDeaths(cluster, failures);
+    try {
+      await scenario.act(context);
+    } catch (error) {
+      failures.push(`The nemesis failed: ${(error as Error).message}`);
+    }
+    watch.stop();
+    say('healing');
+    try {
+      await cluster.heal();
+      if (!(await context.awaitReady(READY_TIMEOUT_MS))) {
+        const reasons = await Promise.all(
+          cluster.ids.map(async (id) => (await cluster.http(id, '/readyz'))?.body.trim()),
+        );
+        failures.push(`Not ready ${READY_TIMEOUT_MS / 1000} s after everything was healed: ${reasons.join(' | ')}`);
+      }
+    } catch (error) {
+      failures.push(`It could not be healed: ${(error as Error).message}`);
+    }
+    healedAtSeconds = recorder.now() / 1e9;
+    await pause(AFTER_MS);
+    await workload.stop();
+    say('reading everything');
+    const unread = await workload.readEverything(FINAL_READ_TIMEOUT_MS);
+    if (unread.length > 0)
+      failures.push(`Partitions ${unread.join(', ')} could not be read to their end after healing`);
+    for (const id of cluster.diedUnasked) failures.push(`Broker ${id} ended by itself at the end`);
+  } finally {
+    recorder.close();
+  }
+  const logs = readLogs(cluster);
+  await cluster.destroy();
+  const { faults, notes } = context ?? { faults: [], notes: [] };
+  const verdict = checkHistory(recorder.events);
+  for (const [kind, count] of Object.entries(verdict.counts)) failures.push(`${count} × ${kind}`);
+  const measurement = measure(recorder.events, faults);
+  const invalid = judgeValidity(options, verdict, faults);
+  const recoveries = [...measurement.recoveriesMs].sort((a, b) => a - b);
+  const result: RunResult = {
+    scenario: scenario.name,
+    seed,
+    seconds: options.seconds,
+    nodes,
+    verdict,
+    failures,
+    invalid,
+    faults,
+    longestGapMs: Math.round(measurement.longestGapMs),
+    recoveriesMs: measurement.recoveriesMs.map(Math.round),
+    recoveryP50Ms: recoveries.length === 0 ? null : Math.round(quantile(recoveries, 0.5)),
+    recoveryP99Ms: recoveries.length === 0 ? null : Math.round(quantile(recoveries, 0.99)),
+    latencyP50Ms: measurement.latencyP50Ms,
+    latencyP99Ms: measurement.latencyP99Ms,
+    notes,
+    logs,
+    capabilities: options.capabilities,
+  };
+  writeReport(options, result, measurement, cluster.ids, healedAtSeconds);
+  return result;
+}
+
+function writeReport(
+  { outDirectory, scenario, seed, seconds }: RunOptions,
+  result: RunResult,
+  measurement: Measurement,
+  brokers: readonly number[],
+  healedAtSeconds: number | undefined,
+): void {
+  const { statistics, examples } = result.verdict;
+  const isGood = result.failures.length === 0 && result.invalid.length === 0;
+  const facts = `${statistics.acknowledgedRecords.toLocaleString('en-US')} records acknowledged, ${statistics.acknowledgedReadRecords.toLocaleString('en-US')} of them read back, ${result.faults.length} faults`;
+  const problem = [...result.failures, ...result.invalid].join('; ');
+  writeFileSync(join(outDirectory, 'result.json'), `${JSON.stringify(result, null, 2)}\n`);
+  writeFileSync(
+    join(outDirectory, 'report.svg'),
+    draw({
+      title: `${scenario.name}: ${scenario.proves}`,
+      subtitle: `seed ${seed}, ${seconds} s of faults, ${brokers.length} brokers; longest gap ${Math.round(result.longestGapMs)} ms; latency median ${result.latencyP50Ms.toFixed(1)} ms, p99 ${result.latencyP99Ms.toFixed(0)} ms`,
+      isGood,
+      verdict: isGood ? `Kept: ${facts}, no violation` : `Broken: ${problem.slice(0, 140)} (${facts})`,
+      brokers,
+      faults: result.faults,
+      violations: examples,
+      measurement,
+      healedAtSeconds,
+    }),
+  );
+}
+
+function judgeValidity(options: RunOptions, verdict: Verdict, faults: readonly FaultRecord[]): string[] {
+  const invalid: string[] = [];
+  const { acknowledgedRecords } = verdict.statistics;
+  if (acknowledgedRecords < options.seconds * ACKNOWLEDGED_PER_SECOND_MIN) {
+    invalid.push(`Only ${acknowledgedRecords} records were acknowledged`);
+  }
+  if (options.scenario.isHealthy !== true && !faults.some(({ evidence }) => evidence !== undefined)) {
+    invalid.push('No fault took effect');
+  }
+  return invalid;
+}
+
+/** Notes brokers that end although nobody ended them. */
+function watchDeaths(cluster: ChaosCluster, failures: string[]): { stop: () => void } {
+  const known = new Set<number>();
+  const timer = setInterval(() => {
+    const dead = cluster.diedUnasked;
+    for (const id of dead) {
+      if (known.has(id)) continue;
+      known.add(id);
+      failures.push(`Broker ${id} ended by itself`);
+    }
+    for (const id of known) if (!dead.includes(id)) known.delete(id);
+  }, WATCH_MS);
+  return { stop: () => clearInterval(timer) };
+}
+
+function readLogs(cluster: ChaosCluster): Record<string, number> {
+  const counts = new Map<string, number>();
+  for (const id of cluster.ids) {
+    let lines: string[];
+    try {
+      lines = readFileSync(cluster.logFile(id), 'utf8').split('\n');
+    } catch {
+      // It never started.
+      continue;
+    }
+    for (const line of lines) {
+      if (line === '') continue;
+      const message = severeMessage(line);
+      if (message !== undefined) counts.set(message, (counts.get(message) ?? 0) + 1);
+    }
+  }
+  return Object.fromEntries([...counts].sort((a, b) => b[1] - a[1]).slice(0, LOG_MESSAGES_MAX));
+}
+
+/** The message of a warning or worse, or a line that is not JSON. */
+function severeMessage(line: string): string | undefined {
+  try {
+    const { level, msg } = JSON.parse(line) as { level?: number; msg?: string };
+    return level !== undefined && level >= 40 ? `${level >= 50 ? 'error' : 'warn'}: ${msg}` : undefined;
+  } catch {
+    // What Node prints itself when it ends.
+    return line.trim().startsWith('at ') ? undefined : `text: ${line.slice(0, 160)}`;
+  }
+}
