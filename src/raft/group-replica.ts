@@ -311,6 +311,7 @@ export class GroupReplica implements RaftGroup, Deadline {
     if (peer === undefined) return undefined;
     const stream = this.streams.get(follower);
     if (stream !== undefined && stream.peer === peer) return stream;
+    stream?.reset();
     const created = new AppendStream(this, follower, peer);
     this.streams.set(follower, created);
     return created;

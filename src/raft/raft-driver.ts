@@ -223,6 +223,7 @@ export class RaftDriver implements RaftGroups, DriverContext {
         this.#requests.close();
         this.#catchUpSender.close();
         this.#catchUpReceiver.close();
+        for (const replica of this.replicas.values()) replica.abandon();
         resolve();
       });
     });
@@ -285,7 +286,9 @@ export class RaftDriver implements RaftGroups, DriverContext {
     } finally {
       this.#inPass = false;
     }
-    if (this.#inbox.size > 0 || this.#applyLoop.hasWork || this.#leadershipDirty.size > 0) this.schedule();
+    const nextFlush = this.#awaitingFlush.peek();
+    const isFlushed = nextFlush !== undefined && nextFlush.lsn <= this.storage.flushedLsn;
+    if (this.#inbox.size > 0 || this.#applyLoop.hasWork || this.#leadershipDirty.size > 0 || isFlushed) this.schedule();
     this.#armTimer();
   }
 
