@@ -19,7 +19,9 @@ function refusal(lines: string): string {
 
 describe('parseBrokerConfig()', () => {
   test('fills in defaults behind what must be set', () => {
-    const { config, warnings } = parseBrokerConfig(MINIMAL);
+    const { config, warnings } = parseBrokerConfig(
+      `${MINIMAL}default.replication.factor=1\noffsets.topic.replication.factor=1\n`,
+    );
     expect(warnings).toEqual([]);
     expect(config['node.id']).toBe(1);
     expect(config['message.max.bytes']).toBe(1_048_588);
@@ -88,9 +90,15 @@ describe('parseBrokerConfig()', () => {
 
   test('names the closest known property for an unknown one, and ignores it', () => {
     const { warnings } = parseBrokerConfig(`${MINIMAL}log.retension.ms=1\ncompletely.different.thing=1\n`);
-    expect(warnings).toEqual([
+    expect(warnings.slice(0, 2)).toEqual([
       'Unknown property log.retension.ms does nothing; the closest known one is log.retention.ms',
       'Unknown property completely.different.thing does nothing',
+    ]);
+  });
+
+  test('warns of replication factors that the listed brokers can not fulfill', () => {
+    expect(parseBrokerConfig(`${MINIMAL}default.replication.factor=1\n`).warnings).toEqual([
+      'Consumer groups need offsets.topic.replication.factor=3 brokers, but only 1 are listed in controller.quorum.voters; they wait until more have joined',
     ]);
   });
 });

@@ -62,12 +62,24 @@ export function parseBrokerConfig(fileText: string): { config: BrokerConfig; war
     raftAdvertised: properties['raft.advertised.listener'] ?? properties['raft.listener'],
   });
   checkTogether(config);
+  warnings.push(...replicasThatMayBeMissing(config));
   return { config, warnings };
 }
 
 function readLines(fileText: string): [string, string][] {
   const tree = parseProperties(fileText.replace(/^\uFEFF/, ''));
   return Object.entries(tree).map(([name, value]) => [name, typeof value === 'string' ? value : '']);
+}
+
+/** A topic is never created with fewer replicas than asked for (DECISIONS L7), so too high a number shows as topics or groups that never come to be. */
+function replicasThatMayBeMissing(config: BrokerConfig): string[] {
+  const voters = config['controller.quorum.voters'].length;
+  return (['default.replication.factor', 'offsets.topic.replication.factor'] as const)
+    .filter((name) => config[name] > voters)
+    .map((name) => {
+      const what = name === 'default.replication.factor' ? 'Topics without a replication factor' : 'Consumer groups';
+      return `${what} need ${name}=${config[name]} brokers, but only ${voters} are listed in controller.quorum.voters; they wait until more have joined`;
+    });
 }
 
 /** What must hold between properties. */
