@@ -181,7 +181,10 @@ const counts = drivers.reduce(
 const total = counts.reduce((sum, count) => sum + count, 0);
 for (const share of [0.5, 0.99]) {
   let sum = 0;
-  const bucket = counts.findIndex((count) => (sum += count) >= total * share);
+  const bucket = counts.findIndex((count) => {
+    sum += count;
+    return sum >= total * share;
+  });
   console.log(`p${share * 100} of propose to applied: below ${COMMIT_BUCKETS_MS[bucket] ?? 'infinity'} ms`);
 }
 for (const { brokerId: id, storage, metrics } of drivers) {

@@ -104,6 +104,9 @@ export interface ReplicaStorage {
   /** Set if damage may even have hidden which replicas exist: no replica of this store may vote, each rejoins with a new store id (DECISIONS W6). Stays set until the store is formatted anew. */
   readonly storeDamage: string | undefined;
 
+  /** Payload bytes that one entry may have. */
+  readonly entryBytesMax: number;
+
   /** Registers a replica. `descriptor` is opaque (group id, initial configuration). */
   createReplica(replicaId: ReplicaId, descriptor: Uint8Array): Lsn;
   /** Forgets a replica and voids all its frames; only on a committed tombstone (DECISIONS I3). */

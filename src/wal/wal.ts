@@ -229,6 +229,10 @@ export class Wal implements ReplicaStorage {
     this.#updateStats();
   }
 
+  get entryBytesMax(): number {
+    return this.#entryBytesMax - ENTRY_HEADER_BYTES;
+  }
+
   get appendedLsn(): Lsn {
     return this.#flusher.appendedLsn;
   }
