@@ -104,11 +104,10 @@ export class ChaosCluster {
     return join(this.options.directory, `broker-${id}`, 'broker.log');
   }
 
-  /** Starts what does not run; returns when all serve. */
+  /** Makes the cluster; returns when all brokers serve. */
   async start(): Promise<void> {
     const { nodes, properties } = this.options;
     const pairs = Object.entries(properties).map(([key, value]) => `${key}=${value}`);
-    this.#expectedDead.clear();
     await this.#command('start', '--nodes', `${nodes}`, ...pairs);
   }
 
@@ -263,7 +262,8 @@ export class ChaosCluster {
     this.healLinks();
     for (const control of this.controls.values()) control.heal();
     for (const id of this.ids) if (this.isPaused(id)) this.resume(id);
-    await this.start();
+    this.#expectedDead.clear();
+    await this.#command('start');
   }
 
   async destroy(): Promise<void> {
