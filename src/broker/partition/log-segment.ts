@@ -31,8 +31,8 @@ export class LogSegment {
   maxTimestampMs: number;
   maxTimestampOffset: number;
   createdTimeMs: number;
-  readonly offsetIndex: OffsetIndex;
-  readonly timeIndex: TimeIndex;
+  offsetIndex: OffsetIndex;
+  timeIndex: TimeIndex;
   /** Prefix that is in the file. */
   writtenBytes: number;
   /** Whether there is a file. */
@@ -43,7 +43,7 @@ export class LogSegment {
   isSealed = false;
   /** The log start moved past it; its files go when no checkpoint names them any more. */
   isDropped = false;
-  /** The index files do not fit the log: lookups scan from the start instead. */
+  /** The index files do not fit the log: lookups scan from the start until they are built anew. */
   isIndexDamaged = false;
   /** Where the batch with this base offset begins: the place where the last file read ended, so that a sequential reader looks nothing up. */
   readHint: { readonly baseOffset: number; readonly position: number } | undefined;

@@ -7,11 +7,13 @@ import type { EpochTable } from './epoch-table.ts';
 import type { LogSegment } from './log-segment.ts';
 import { PartitionDamageError } from './partition-damage-error.ts';
 import type { PartitionResources } from './partition-resources.ts';
+import { OffsetIndex, type TimeEntry, TimeIndex } from './sparse-index.ts';
 import {
   BATCH_HEADER_BYTES,
   storedBaseOffset,
   storedBatchFlaw,
   storedLeaderEpoch,
+  storedMaxTimestampMs,
   storedNextOffset,
   storedSizeBytes,
 } from './stored-batch.ts';
@@ -62,15 +64,71 @@ export async function readSegment(
 }
 
 /** Offset from which on a search for a timestamp ≥ `timestampMs` must look: everything before it in the segment is older. */
-export async function offsetBeforeTimestamp(shared: Shared, segment: LogSegment, timestampMs: number): Promise<number> {
-  let found = segment.timeIndex.findBelow(timestampMs);
-  if (found === 'file') {
-    const { fileCount, entryBytes } = segment.timeIndex;
-    const bytes = await loadIndex(shared, segment.timeIndexPath, fileCount * entryBytes);
-    found = bytes === undefined ? undefined : segment.timeIndex.findBelowInFile(bytes, timestampMs);
+export async function offsetBeforeTimestamp(
+  shared: Shared,
+  segment: LogSegment,
+  epochs: EpochTable,
+  timestampMs: number,
+): Promise<number> {
+  const { baseOffset, timeIndex } = segment;
+  if (segment.isIndexDamaged) return baseOffset;
+  const found = timeIndex.findBelow(timestampMs);
+  if (found !== 'file') return baseOffset + (found?.relativeOffset ?? 0);
+  const bytes = await loadIndex(shared, segment.timeIndexPath, timeIndex.fileCount * timeIndex.entryBytes);
+  const entry = bytes === undefined ? undefined : timeIndex.findBelowInFile(bytes, timestampMs);
+  if (bytes !== undefined && entry === undefined) return baseOffset;
+  if (entry !== undefined && (await isTrue(shared, segment, epochs, entry))) return baseOffset + entry.relativeOffset;
+  segment.isIndexDamaged = true;
+  return baseOffset;
+}
+
+/** Whether an entry of a time index was ever written for this segment: the batch that it names ends with that offset and has that timestamp. */
+async function isTrue(shared: Shared, segment: LogSegment, epochs: EpochTable, entry: TimeEntry): Promise<boolean> {
+  const offset = segment.baseOffset + entry.relativeOffset;
+  if (offset < segment.baseOffset || offset >= segment.nextOffset) return false;
+  const read = await readSegment(shared, segment, epochs, offset, 1, true);
+  if (read === undefined) return false;
+  return storedNextOffset(read.bytes, 0) - 1 === offset && storedMaxTimestampMs(read.bytes, 0) === entry.timestampMs;
+}
+
+/**
+ * Builds the indexes of a segment anew from its file, batch header by batch header; what is only in memory stays. Not while index files are written. Rejects with {@link PartitionDamageError} if the
+ * log itself is damaged.
+ */
+export async function rebuildIndexes(shared: Shared, segment: LogSegment, intervalBytes: number): Promise<void> {
+  const limit = segment.writtenBytes;
+  const offsets = new OffsetIndex();
+  const times = new TimeIndex();
+  let maxTimestampMs = -1;
+  let maxTimestampOffset = -1;
+  let expected = segment.baseOffset;
+  const use = await shared.files.use(segment.logPath);
+  try {
+    const reader = new SegmentWindow(segment, use.file, limit, WINDOW_BYTES_MIN);
+    for (let position = 0, bytesSinceEntry = 0; position < limit; ) {
+      const at = await reader.batch(position, expected);
+      expected = storedNextOffset(reader.bytes, at);
+      if (storedMaxTimestampMs(reader.bytes, at) > maxTimestampMs) {
+        maxTimestampMs = storedMaxTimestampMs(reader.bytes, at);
+        maxTimestampOffset = expected - 1;
+      }
+      if (bytesSinceEntry > intervalBytes) {
+        offsets.add(expected - 1 - segment.baseOffset, position);
+        times.add(maxTimestampMs, maxTimestampOffset - segment.baseOffset);
+        bytesSinceEntry = 0;
+      }
+      bytesSinceEntry += storedSizeBytes(reader.bytes, at);
+      position += storedSizeBytes(reader.bytes, at);
+    }
+  } finally {
+    use.release();
   }
-  const offset = segment.baseOffset + (found?.relativeOffset ?? 0);
-  return offset >= segment.baseOffset && offset < segment.nextOffset ? offset : segment.baseOffset;
+  offsets.addFrom(segment.offsetIndex, expected - segment.baseOffset);
+  times.addFrom(segment.timeIndex, expected - segment.baseOffset);
+  segment.offsetIndex = offsets;
+  segment.timeIndex = times;
+  segment.isIndexDamaged = false;
+  for (const path of [segment.offsetIndexPath, segment.timeIndexPath]) shared.indexes.delete(path);
 }
 
 interface BatchStart {

@@ -11,8 +11,9 @@ import { assert } from '../../std/assert.ts';
 import { EpochTable } from './epoch-table.ts';
 import { LogFiles } from './log-files.ts';
 import { LogSegment, type SegmentDescription } from './log-segment.ts';
+import { PartitionDamageError } from './partition-damage-error.ts';
 import type { PartitionResources } from './partition-resources.ts';
-import { offsetBeforeTimestamp, readSegment } from './segment-reader.ts';
+import { offsetBeforeTimestamp, readSegment, rebuildIndexes } from './segment-reader.ts';
 import {
   stampStoredBatch,
   storedBaseOffset,
@@ -66,6 +67,8 @@ export class SegmentedLog implements TailOwner {
   #endOffset = 0;
   #unwrittenBytes = 0;
   #writeOutQueued = false;
+  /** Segments whose indexes are being built anew, or could not be. */
+  readonly #rebuilding = new Set<LogSegment>();
   #exclusiveEnd: Promise<unknown> = Promise.resolve();
   #runningCut: ReadonlySet<LogSegment> | undefined;
   #isClosed = false;
@@ -179,7 +182,9 @@ export class SegmentedLog implements TailOwner {
 
   /** Offset in `segment`, not below the log start, from which on to look for a timestamp ≥ `timestampMs`. */
   async offsetBeforeTimestamp(segment: LogSegment, timestampMs: number): Promise<number> {
-    return Math.max(this.#startOffset, await offsetBeforeTimestamp(this.#resources, segment, timestampMs));
+    const offset = await offsetBeforeTimestamp(this.#resources, segment, this.epochs, timestampMs);
+    if (segment.isIndexDamaged) this.#rebuildSoon(segment);
+    return Math.max(this.#startOffset, offset);
   }
 
   /** Runs file work after all file work asked for before. */
@@ -335,6 +340,7 @@ export class SegmentedLog implements TailOwner {
     atLeastOne: boolean,
   ): Promise<LogRead | undefined> {
     const read = await readSegment(this.#resources, segment, this.epochs, offset, maxBytes, atLeastOne);
+    if (segment.isIndexDamaged) this.#rebuildSoon(segment);
     if (read === undefined) return undefined;
     const { bytes, nextOffset } = read;
     return { pieces: bytes.length === 0 ? [] : [bytes], sizeBytes: bytes.length, nextOffset };
@@ -365,6 +371,20 @@ export class SegmentedLog implements TailOwner {
     this.#releaseDropped();
     this.#resources.tail.reclaim();
     return true;
+  }
+
+  #rebuildSoon(segment: LogSegment): void {
+    if (this.#rebuilding.has(segment)) return;
+    this.#rebuilding.add(segment);
+    this.exclusive(async () => {
+      if (!this.#isClosed && !segment.isDropped) {
+        await rebuildIndexes(this.#resources, segment, this.#settings().indexIntervalBytes);
+      }
+      this.#rebuilding.delete(segment);
+    }).catch((error) => {
+      if (error instanceof PartitionDamageError) this.#resources.onDamage(error, this.directory);
+      else this.#resources.onFailure(error);
+    });
   }
 
   #drop(segment: LogSegment): void {

@@ -91,6 +91,13 @@ class SparseIndex {
     return index < 0 ? undefined : { bytes: file, at: index * this.entryBytes };
   }
 
+  /** Calls `visit` for each entry in memory, oldest first. */
+  protected forEachInMemory(visit: (bytes: Uint8Array, at: number) => void): void {
+    for (const piece of this.memoryPieces().pieces) {
+      for (let at = 0; at < piece.length; at += this.entryBytes) visit(piece, at);
+    }
+  }
+
   /** Bytes of the entries in memory, to be written at {@link fileCount} × {@link entryBytes}. They do not change, but {@link didWrite} says how many there were. */
   memoryPieces(): { pieces: Uint8Array[]; count: number } {
     const pieces = this.#chunks.map((chunk, index) => {
@@ -134,6 +141,13 @@ export class OffsetIndex extends SparseIndex {
     writeInt32(chunk, at + 4, position);
   }
 
+  /** Adds the entries that `other` has in memory, from `relativeOffset` on. */
+  addFrom(other: OffsetIndex, relativeOffset: number): void {
+    other.forEachInMemory((bytes, at) => {
+      if (readInt32(bytes, at) >= relativeOffset) this.add(readInt32(bytes, at), readInt32(bytes, at + 4));
+    });
+  }
+
   /** Largest entry ≤ `relativeOffset`; 'file' if the index file has to be asked, undefined if the scan has to begin at the segment's start. */
   find(relativeOffset: number): OffsetEntry | 'file' | undefined {
     const found = this.floorInMemory((bytes, at) => readInt32(bytes, at) <= relativeOffset);
@@ -163,6 +177,13 @@ export class TimeIndex extends SparseIndex {
     const { chunk, at } = this.addEntry();
     writeInt64(chunk, at, timestampMs);
     writeInt32(chunk, at + 8, relativeOffset);
+  }
+
+  /** Adds the entries that `other` has in memory, from `relativeOffset` on. */
+  addFrom(other: TimeIndex, relativeOffset: number): void {
+    other.forEachInMemory((bytes, at) => {
+      if (readInt32(bytes, at + 8) >= relativeOffset) this.add(readInt64(bytes, at), readInt32(bytes, at + 8));
+    });
   }
 
   /** Largest entry with a timestamp below `timestampMs`: everything before it in the segment is older, too. */

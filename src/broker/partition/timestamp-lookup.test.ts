@@ -70,6 +70,23 @@ describe('timestamp lookup', () => {
     }
   });
 
+  it('does not believe a damaged time index', async () => {
+    for (let round = 0; round < 12; round++) {
+      const fixture = await withTimestamps(round, { settings: { indexIntervalBytes: 50 } });
+      const checkpoint = await fixture.checkpoint();
+      const path = fixture.platter.paths().find((name) => name.endsWith('.timeindex'))!;
+      fixture.platter.kill(new SeededRandom(1));
+      const entries = fixture.platter.readBytes(path).length / 12;
+      // The timestamps become small, so that the search believes it may begin late.
+      for (let entry = 0; entry < entries; entry++)
+        fixture.platter.damage(path, entry * 12, Buffer.alloc(round % 2 === 0 ? 7 : 8));
+      await fixture.start(checkpoint);
+      await checkEverything(fixture);
+      await fixture.time.drain();
+      expect(fixture.machine.log.segments[0]!.isIndexDamaged).toBe(false);
+    }
+  });
+
   it('names the epoch of the record', async () => {
     const fixture = await withTimestamps(1, {});
     const first = await fixture.time.settle(findByTimestamp(fixture.machine.log, 0));
