@@ -113,8 +113,8 @@ export class ChaosCluster {
 
   /** Starts one broker again; returns when it serves, or where there is no quorum, when it accepts connections. */
   async restart(id: number): Promise<void> {
-    this.#expectedDead.delete(id);
     await this.#command('restart', `${id}`);
+    this.#expectedDead.delete(id);
   }
 
   async stop(id: number): Promise<void> {
@@ -262,8 +262,8 @@ export class ChaosCluster {
     this.healLinks();
     for (const control of this.controls.values()) control.heal();
     for (const id of this.ids) if (this.isPaused(id)) this.resume(id);
-    this.#expectedDead.clear();
     await this.#command('start');
+    this.#expectedDead.clear();
   }
 
   async destroy(): Promise<void> {
