@@ -11,6 +11,7 @@ import type { BrokerConfig } from './broker/config/broker-config.ts';
 import { BrokerConfigError, parseBrokerConfig } from './broker/config/broker-config.ts';
 import { BrokerInstance, StoreError } from './broker-instance.ts';
 import { DirectoryLock, DirectoryLockedError } from './node/directory-lock.ts';
+import { tuneGarbageCollector } from './node/garbage-collector.ts';
 import { openNodeEnvironment } from './node/node-environment.ts';
 import { NodeHttpServer } from './node/node-http.ts';
 import { NodeNetwork } from './node/node-network.ts';
@@ -29,6 +30,7 @@ class RefusedStartError extends Error {
 }
 
 async function run(): Promise<void> {
+  tuneGarbageCollector();
   const { config, warnings } = readConfig();
   const log = pino({
     level: config['log.level'],

@@ -1,6 +1,6 @@
 /**
  * Owns the bytes of one message on a peer stream: the protobuf `Frame` of peer.proto. A payload, which is nearly every
- * frame, is written as field header + pieces with one copy and read as a view of the received buffer; only the frames of
+ * frame, is written as field header + pieces with one copy (grpc-js's own) and read as a view of the received buffer; only the frames of
  * the handshake become protobuf objects.
  */
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
@@ -25,29 +25,53 @@ export function handshakeFrame(content: Exclude<Frame['content'], { case: 'paylo
   return create(FrameSchema, { content });
 }
 
+/**
+ * The frame's bytes, for grpc-js alone: of a payload, what is returned is not a Buffer but knows how to copy itself into one, see {@link PayloadFrame}.
+ */
 export function encodeFrame(frame: OutgoingFrame): Buffer {
-  if (!isPieces(frame)) {
-    const bytes = toBinary(FrameSchema, frame);
-    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (isPieces(frame)) return new PayloadFrame(frame) as unknown as Buffer;
+  const bytes = toBinary(FrameSchema, frame);
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/**
+ * Stands in for the Buffer that grpc-js expects of a serializer. All it does with one is to ask for its length and to copy it behind the five bytes of gRPC's own header, into memory that
+ * it allocates; so the pieces of a payload are copied there, once, instead of into a buffer of ours first. The transport's tests fail if another version of grpc-js asks for more.
+ */
+class PayloadFrame {
+  readonly length: number;
+  readonly #pieces: readonly Uint8Array[];
+  readonly #payloadLength: number;
+
+  constructor(pieces: readonly Uint8Array[]) {
+    let length = 0;
+    for (const piece of pieces) length += piece.length;
+    this.#pieces = pieces;
+    this.#payloadLength = length;
+    this.length = 1 + varintLength(length) + length;
   }
-  let length = 0;
-  for (const piece of frame) length += piece.length;
-  const headerLength = 1 + varintLength(length);
-  const buffer = Buffer.allocUnsafe(headerLength + length);
-  buffer[0] = PAYLOAD_TAG;
-  let position = 1;
-  for (let rest = length; ; rest >>>= 7) {
-    if (rest < 0x80) {
-      buffer[position++] = rest;
-      break;
+
+  get byteLength(): number {
+    return this.length;
+  }
+
+  /** Writes the whole frame to `target` at `start`; returns its length. */
+  copy(target: Uint8Array, start = 0): number {
+    let position = start;
+    target[position++] = PAYLOAD_TAG;
+    for (let rest = this.#payloadLength; ; rest >>>= 7) {
+      if (rest < 0x80) {
+        target[position++] = rest;
+        break;
+      }
+      target[position++] = (rest & 0x7f) | 0x80;
     }
-    buffer[position++] = (rest & 0x7f) | 0x80;
+    for (const piece of this.#pieces) {
+      target.set(piece, position);
+      position += piece.length;
+    }
+    return position - start;
   }
-  for (const piece of frame) {
-    buffer.set(piece, position);
-    position += piece.length;
-  }
-  return buffer;
 }
 
 /** Throws on bytes that are no frame; grpc-js then ends the stream. */
