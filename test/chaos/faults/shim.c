@@ -152,6 +152,7 @@ static void track(int fd, const char *path, int flags, int existed) {
   if (fd < 0 || fd >= FDS_MAX || !is_ours(path)) return;
   struct stat info;
   if (fstat(fd, &info) || !S_ISREG(info.st_mode)) return;
+  if (tracked[fd].inode && tracked[fd].reader >= 0) syscall(SYS_close, tracked[fd].reader);
   tracked[fd] = (struct tracked){info.st_ino, -1, (flags & O_DIRECT) != 0};
   if (is_journaled()) {
     if (!existed) note((struct record){.type = CREATE, .inode = info.st_ino}, path, strlen(path) + 1, NULL);
@@ -159,8 +160,14 @@ static void track(int fd, const char *path, int flags, int existed) {
   }
 }
 
+/* libuv closes by a system call of its own, so that a descriptor may be another file or a socket by now. */
 static struct tracked *tracked_of(int fd) {
-  return control && fd >= 0 && fd < FDS_MAX && tracked[fd].inode ? &tracked[fd] : NULL;
+  if (!control || fd < 0 || fd >= FDS_MAX || !tracked[fd].inode) return NULL;
+  struct stat info;
+  if (!fstat(fd, &info) && S_ISREG(info.st_mode) && info.st_ino == tracked[fd].inode) return &tracked[fd];
+  if (tracked[fd].reader >= 0) syscall(SYS_close, tracked[fd].reader);
+  tracked[fd] = (struct tracked){0};
+  return NULL;
 }
 
 /* What `length` bytes at `offset` replace goes into the journal; gives the event, to be noted as done. */
@@ -303,15 +310,6 @@ int fdatasync(int fd) { return flush(fd, REAL(fdatasync)); }
   }
 OPEN(open)
 OPEN(open64)
-
-int close(int fd) {
-  struct tracked *file = tracked_of(fd);
-  if (file) {
-    if (file->reader >= 0) syscall(SYS_close, file->reader);
-    *file = (struct tracked){0};
-  }
-  return REAL(close)(fd);
-}
 
 /* Keeps what `path` names alive under another name; gives that name, or "" if there is nothing. */
 static void back_up(const char *path, char *name) {
