@@ -5,8 +5,9 @@
  * Invariant: whenever an acknowledgement leaves, `peer.ownExceptions` names every group of the peer's list that this broker does not follow in the announced term. So
  * whatever changes a core's term or leader, or a replica's existence, ends in a review.
  */
-import type { GroupId } from '../std/brands.ts';
+import type { GroupId, ReplicaId } from '../std/brands.ts';
 import { allVoters } from './core/membership.ts';
+import { isQuorum } from './core/quorum.ts';
 import type { DriverContext } from './driver-context.ts';
 import type { GroupReplica } from './group-replica.ts';
 import type { LeaderTable } from './leader-table.ts';
@@ -23,8 +24,10 @@ export class Following {
   }
 
   heard(peer: Peer, heartbeat: Heartbeat): void {
-    if (heartbeat.full) this.#takeFull(peer, heartbeat.announcements);
-    else for (const announcement of heartbeat.announcements) this.#take(peer, announcement);
+    if (heartbeat.full) {
+      this.#takeFull(peer, heartbeat.announcements);
+      this.#electLeaderless();
+    } else for (const announcement of heartbeat.announcements) this.#take(peer, announcement);
     peer.heardSequence = heartbeat.sequence;
     peer.heardRound = heartbeat.round;
     peer.ackDue = true;
@@ -36,6 +39,25 @@ export class Following {
     for (const announcement of announcements) this.#take(peer, announcement);
     for (const [groupId, announcement] of before) {
       if (!peer.leaderships.has(groupId)) this.#lost(peer, announcement, this.#context.config.steppedDownDelayMs);
+    }
+  }
+
+  /**
+   * After brokers were started together nobody leads anything, and waiting for election timeouts would only cost time: where a quorum is connected, candidates come one after the other. A leader that
+   * was not heard of yet announces itself meanwhile, and pre-votes keep it where it is.
+   */
+  #electLeaderless(): void {
+    const { replicas, peers, brokerId, nowMs, config } = this.#context;
+    for (const replica of replicas.values()) {
+      const { core, membership } = replica;
+      if (core === undefined || core.barred || replica.role !== 'follower' || core.leaderId !== 0) continue;
+      const isConnected = (id: ReplicaId): boolean => {
+        const member = allVoters(membership).find((voter) => voter.replicaId === id);
+        return member?.brokerId === brokerId || (member !== undefined && peers.get(member.brokerId)?.fit === true);
+      };
+      if (!isQuorum(membership, isConnected)) continue;
+      const delayMs = (1 + rankOf(this.#context, replica, undefined)) * config.rankDelayMs;
+      this.#context.step(replica, { kind: 'leaderLost', nowMs, delayMs });
     }
   }
 
@@ -133,11 +155,11 @@ export class Following {
  * Place of this replica among those that can lead after `lost`: the same on every survivor that sees the same brokers alive, another order for each (group, term), so that a
  * thousand groups find their new leaders spread over the survivors, mostly in the first attempt (DECISIONS L4).
  */
-function rankOf(context: DriverContext, replica: GroupReplica, lost: Peer): number {
+function rankOf(context: DriverContext, replica: GroupReplica, lost: Peer | undefined): number {
   const own = rankHash(replica.groupId, replica.currentTerm, replica.replicaId);
   let rank = 0;
   for (const member of allVoters(replica.membership)) {
-    if (member.replicaId === replica.replicaId || member.brokerId === lost.brokerId) continue;
+    if (member.replicaId === replica.replicaId || member.brokerId === lost?.brokerId) continue;
     if (context.peers.get(member.brokerId)?.fit !== true) continue;
     if (rankHash(replica.groupId, replica.currentTerm, member.replicaId) < own) rank++;
   }

@@ -459,7 +459,8 @@ export class RaftDriver implements RaftGroups, DriverContext {
     this.deadlines.schedule(replica, replica.core!.deadlineMs);
     this.#following.replicaStarted(replica);
     this.#leadershipDirty.add(replica);
-    if (replica.campaignOnStart) replica.campaignNow();
+    // There is nobody to wait for where this replica is the only voter.
+    if (replica.campaignOnStart || isOnlyVoter(replica)) replica.campaignNow();
   }
 
   #replicaRemoved(replica: GroupReplica): void {
@@ -756,4 +757,9 @@ export class RaftDriver implements RaftGroups, DriverContext {
       }
     }
   }
+}
+
+function isOnlyVoter({ membership, replicaId }: GroupReplica): boolean {
+  const { voters, votersOutgoing } = membership;
+  return voters.length === 1 && votersOutgoing.length === 0 && voters[0]!.replicaId === replicaId;
 }
