@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { ELEMENTS_MAX, ZERO_UUID } from './byte-reader.ts';
 import { Message } from './codec.ts';
 import { ProtocolError } from './protocol-error.ts';
-import { array, bool, bytes, int8, int32, int64, parseVersions, string, struct, uuid } from './schema.ts';
+import { array, bool, bytes, int8, int32, int64, parseVersions, string, struct, text, uuid } from './schema.ts';
 
 const NEVER = { min: 1, max: 0 };
 const sample = new Message('Sample', parseVersions('0-3'), parseVersions('2+'), {
@@ -43,6 +43,19 @@ describe('Message', () => {
     expect(() => encode(128)).toThrow('Value 128 is not an int8');
     expect(() => encode(0.5)).toThrow('Value 0.5 is not an int8');
     expect(() => sample.encode({ name: 'x'.repeat(32_768), parts: [] }, 1)).toThrow('String of 32768 bytes');
+  });
+
+  it('cuts what is for people instead of failing on what it quotes', () => {
+    const failure = new Message('Failure', parseVersions('0-1'), parseVersions('1+'), {
+      message: text('0+', { nullable: '0+' }),
+    });
+    const sent = (message: string | null, version: number) =>
+      failure.decode(Buffer.concat(failure.encode({ message }, version)), version).message;
+    for (const version of [0, 1]) {
+      expect(sent('é'.repeat(40_000), version)).toBe(`${'é'.repeat(1000)}…`);
+      expect(sent('short', version)).toBe('short');
+      expect(sent(null, version)).toBe(null);
+    }
   });
 
   it('writes tagged fields in ascending order and leaves out defaults', () => {

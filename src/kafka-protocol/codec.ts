@@ -19,6 +19,9 @@ import {
   type VersionRange,
 } from './schema.ts';
 
+/** Of a text for people, in UTF-16 units: long enough for every sentence that we write and for what it quotes. */
+const TEXT_LENGTH_MAX = 1000;
+
 type Read = (reader: ByteReader) => unknown;
 type Write = (writer: ByteWriter, value: unknown) => void;
 
@@ -100,7 +103,13 @@ function compile(type: FieldType, nullable: boolean, context: Context): Codec {
 
 /** Whether a decoded value is an allocation of its own and counts towards the element limit. */
 function isObject(type: FieldType): boolean {
-  return type.kind === 'struct' || type.kind === 'array' || type.kind === 'string' || type.kind === 'uuid';
+  return (
+    type.kind === 'struct' ||
+    type.kind === 'array' ||
+    type.kind === 'string' ||
+    type.kind === 'text' ||
+    type.kind === 'uuid'
+  );
 }
 
 function scalarCodec(kind: ScalarKind, nullable: boolean, { flexible }: Context): Codec {
@@ -119,6 +128,8 @@ function scalarCodec(kind: ScalarKind, nullable: boolean, { flexible }: Context)
       return { bytesMin: 16, read: (reader) => reader.uuid(), write: (writer, value) => writer.uuid(value as string) };
     case 'string':
       return stringCodec(nullable, flexible);
+    case 'text':
+      return textCodec(nullable, flexible);
     case 'bytes':
     case 'records':
       return bytesCodec(nullable, flexible);
@@ -138,6 +149,16 @@ function stringCodec(nullable: boolean, flexible: boolean): Codec {
       else writer.string(value as string);
     },
   };
+}
+
+/** A string that the encoder cuts: what it says is for people, and a message must not fail because it quotes a long name. */
+function textCodec(nullable: boolean, flexible: boolean): Codec {
+  const { bytesMin, read, write } = stringCodec(nullable, flexible);
+  return { bytesMin, read, write: (writer, value) => write(writer, cut(value as string | null)) };
+}
+
+function cut(text: string | null): string | null {
+  return text === null || text.length <= TEXT_LENGTH_MAX ? text : `${text.slice(0, TEXT_LENGTH_MAX)}…`;
 }
 
 function bytesCodec(nullable: boolean, flexible: boolean): Codec {

@@ -224,6 +224,7 @@ function arbitraryType(type: FieldType, version: number): fc.Arbitrary<unknown> 
     case 'array':
       return fc.array(arbitraryType(type.element, version), { maxLength: 3 });
     case 'string':
+    case 'text':
       return fc.oneof(fc.string(), fc.string({ unit: 'grapheme' }));
     case 'uuid':
       return fc.uint8Array({ minLength: 16, maxLength: 16 }).map((bytes) => Buffer.from(bytes).toString('base64url'));

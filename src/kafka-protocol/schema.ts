@@ -29,6 +29,7 @@ interface Scalars {
   int64: number;
   bool: boolean;
   string: string;
+  text: string;
   uuid: string;
   bytes: Uint8Array;
   records: Uint8Array;
@@ -123,6 +124,7 @@ const SCALAR_DEFAULTS: { readonly [Kind in ScalarKind]: Scalars[Kind] } = {
   int64: 0,
   bool: false,
   string: '',
+  text: '',
   uuid: ZERO_UUID,
   bytes: EMPTY_BYTES,
   records: EMPTY_BYTES,
@@ -134,6 +136,8 @@ export const int32 = scalar('int32');
 export const int64 = scalar('int64');
 export const bool = scalar('bool');
 export const string = scalar('string');
+/** A string for people, which is cut when it is encoded: a message may quote what a client sent, which can be as long as a string can be. */
+export const text = scalar('text');
 export const uuid = scalar('uuid');
 export const bytes = scalar('bytes');
 /** Record batches back to back; not interpreted here. */

@@ -116,10 +116,25 @@ describe('Metadata', () => {
     expect(broker.created).toEqual([]);
   });
 
+  test('never answers without a name where the version has to have one', async () => {
+    const unknown = Buffer.alloc(16, 7).toString('base64url');
+    const topics = [
+      { name: null, topicId: unknown },
+      { name: null, topicId: ZERO_UUID },
+    ];
+    const answers = await Promise.all([10, 11, 12].map((version) => ask(3, version, { topics })));
+    const codes = [ErrorCode.UNKNOWN_TOPIC_ID, ErrorCode.INVALID_REQUEST];
+    expect(answers.map((answer) => answer.topics)).toMatchObject(
+      ['', '', null].map((name) => codes.map((errorCode) => ({ errorCode, name }))),
+    );
+  });
+
   test('passes on why a topic could not be created', async () => {
     broker.createOutcome = { errorCode: ErrorCode.INVALID_REPLICATION_FACTOR, errorMessage: '' };
     expect((await ask(3, 12, wanted('x'))).topics[0].errorCode).toBe(38);
     broker.createOutcome = { errorCode: ErrorCode.REQUEST_TIMED_OUT, errorMessage: '' };
+    expect((await ask(3, 12, wanted('x'))).topics[0].errorCode).toBe(ErrorCode.LEADER_NOT_AVAILABLE);
+    broker.createOutcome = { errorCode: ErrorCode.NOT_CONTROLLER, errorMessage: '' };
     expect((await ask(3, 12, wanted('x'))).topics[0].errorCode).toBe(ErrorCode.LEADER_NOT_AVAILABLE);
   });
 });

@@ -25,6 +25,9 @@ type RequestedTopic = NonNullable<MetadataRequest['topics']>[number];
 
 const REFRESH_TIMEOUT_MS = 2000;
 const AUTO_CREATE_TIMEOUT_MS = 10_000;
+/** A creation that may yet succeed; clients know one code for that in the Metadata of a topic. */
+const NOT_YET: ReadonlySet<ErrorCode> = new Set([ErrorCode.REQUEST_TIMED_OUT, ErrorCode.NOT_CONTROLLER]);
+const NULL_NAME_FROM_VERSION = 12;
 
 export function metadataHandler(services: HandlerServices): AnyHandler {
   return defineHandler({
@@ -39,17 +42,19 @@ export function metadataHandler(services: HandlerServices): AnyHandler {
       if (!found.includes(undefined)) {
         return respond(services, (found as TopicImage[]).map(topicDescriber(services)));
       }
-      return describeWithUnknown(services, topics, request.allowAutoTopicCreation || context.apiVersion < 4);
+      return describeWithUnknown(services, request, context.apiVersion);
     },
   });
 }
 
 async function describeWithUnknown(
   services: HandlerServices,
-  topics: readonly RequestedTopic[],
-  mayCreate: boolean,
+  request: MetadataRequest,
+  apiVersion: number,
 ): Promise<MetadataResponse> {
   const { cluster, config } = services;
+  const topics = request.topics ?? [];
+  const mayCreate = request.allowAutoTopicCreation || apiVersion < 4;
   const isLegal = (topic: RequestedTopic): boolean => topic.name === null || topicNameProblem(topic.name) === undefined;
   if (topics.some((topic) => isLegal(topic) && findTopic(cluster, topic) === undefined)) {
     await cluster.refresh(REFRESH_TIMEOUT_MS);
@@ -69,10 +74,13 @@ async function describeWithUnknown(
     topics.map((requested): TopicResponse => {
       const topic = findTopic(cluster, requested);
       if (topic !== undefined) return describeTopic(topic);
-      const { name, topicId } = requested;
-      if (topicId !== ZERO_UUID) return unknownTopic(ErrorCode.UNKNOWN_TOPIC_ID, null, topicId);
+      const { topicId } = requested;
+      // A request may lack a name from 10 on, a response from 12 on only.
+      const name = requested.name ?? (apiVersion < NULL_NAME_FROM_VERSION ? '' : null);
+      if (topicId !== ZERO_UUID) return unknownTopic(ErrorCode.UNKNOWN_TOPIC_ID, name, topicId);
+      if (requested.name === null) return unknownTopic(ErrorCode.INVALID_REQUEST, name, topicId);
       if (!isLegal(requested)) return unknownTopic(ErrorCode.INVALID_TOPIC_EXCEPTION, name, topicId);
-      return unknownTopic(failures.get(name!) ?? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, name, topicId);
+      return unknownTopic(failures.get(requested.name) ?? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, name, topicId);
     }),
   );
 }
@@ -84,7 +92,7 @@ async function createTopics(cluster: Cluster, names: string[], failures: Map<str
   );
   for (const { name, errorCode } of outcomes) {
     if (errorCode === ErrorCode.TOPIC_ALREADY_EXISTS) await cluster.refresh(REFRESH_TIMEOUT_MS);
-    else if (errorCode === ErrorCode.REQUEST_TIMED_OUT) failures.set(name, ErrorCode.LEADER_NOT_AVAILABLE);
+    else if (NOT_YET.has(errorCode)) failures.set(name, ErrorCode.LEADER_NOT_AVAILABLE);
     else if (errorCode !== ErrorCode.NONE) failures.set(name, errorCode);
   }
 }

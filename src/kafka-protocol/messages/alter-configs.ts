@@ -5,7 +5,7 @@
  *  - 2 is flexible.
  */
 import { defineApi, type RequestOf, type ResponseOf } from '../api.ts';
-import { array, bool, int8, int16, int32, string } from '../schema.ts';
+import { array, bool, int8, int16, int32, string, text } from '../schema.ts';
 
 export const alterConfigsApi = defineApi({
   key: 33,
@@ -27,7 +27,7 @@ export const alterConfigsApi = defineApi({
     throttleTimeMs: int32('0+'),
     responses: array('0+', {
       errorCode: int16('0+'),
-      errorMessage: string('0+', { nullable: '0+' }),
+      errorMessage: text('0+', { nullable: '0+' }),
       resourceType: int8('0+'),
       resourceName: string('0+'),
     }),

@@ -5,7 +5,7 @@
  *  - 2 is flexible; 3 is the same on the wire.
  */
 import { defineApi, type RequestOf, type ResponseOf } from '../api.ts';
-import { array, bool, int16, int32, string } from '../schema.ts';
+import { array, bool, int16, int32, string, text } from '../schema.ts';
 
 export const createPartitionsApi = defineApi({
   key: 37,
@@ -32,7 +32,7 @@ export const createPartitionsApi = defineApi({
     results: array('0+', {
       name: string('0+'),
       errorCode: int16('0+'),
-      errorMessage: string('0+', { nullable: '0+', default: null }),
+      errorMessage: text('0+', { nullable: '0+', default: null }),
     }),
   },
 });

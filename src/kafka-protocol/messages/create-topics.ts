@@ -6,7 +6,7 @@
  *    the topic id.
  */
 import { defineApi, type RequestOf, type ResponseOf } from '../api.ts';
-import { array, bool, int8, int16, int32, string, uuid } from '../schema.ts';
+import { array, bool, int8, int16, int32, string, text, uuid } from '../schema.ts';
 
 export const createTopicsApi = defineApi({
   key: 19,
@@ -36,7 +36,7 @@ export const createTopicsApi = defineApi({
       name: string('0+'),
       topicId: uuid('7+', { ignorable: true }),
       errorCode: int16('0+'),
-      errorMessage: string('1+', { nullable: '0+', ignorable: true }),
+      errorMessage: text('1+', { nullable: '0+', ignorable: true }),
       topicConfigErrorCode: int16('5+', { ignorable: true, tag: 0 }),
       numPartitions: int32('5+', { default: -1, ignorable: true }),
       replicationFactor: int16('5+', { default: -1, ignorable: true }),

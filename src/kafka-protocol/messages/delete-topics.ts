@@ -5,7 +5,7 @@
  *  - 5 adds messages; 6 names topics or gives their ids.
  */
 import { defineApi, type RequestOf, type ResponseOf } from '../api.ts';
-import { array, int16, int32, string, uuid } from '../schema.ts';
+import { array, int16, int32, string, text, uuid } from '../schema.ts';
 
 export const deleteTopicsApi = defineApi({
   key: 20,
@@ -26,7 +26,7 @@ export const deleteTopicsApi = defineApi({
       name: string('0+', { nullable: '6+' }),
       topicId: uuid('6+', { ignorable: true }),
       errorCode: int16('0+'),
-      errorMessage: string('5+', { nullable: '5+', default: null, ignorable: true }),
+      errorMessage: text('5+', { nullable: '5+', default: null, ignorable: true }),
     }),
   },
 });

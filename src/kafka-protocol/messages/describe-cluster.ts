@@ -5,7 +5,7 @@
  *  - 1 adds the kind of endpoint.
  */
 import { defineApi, type RequestOf, type ResponseOf } from '../api.ts';
-import { array, bool, int8, int16, int32, string } from '../schema.ts';
+import { array, bool, int8, int16, int32, string, text } from '../schema.ts';
 
 export const describeClusterApi = defineApi({
   key: 60,
@@ -19,7 +19,7 @@ export const describeClusterApi = defineApi({
   response: {
     throttleTimeMs: int32('0+'),
     errorCode: int16('0+'),
-    errorMessage: string('0+', { nullable: '0+', default: null }),
+    errorMessage: text('0+', { nullable: '0+', default: null }),
     endpointType: int8('1+', { default: 1 }),
     clusterId: string('0+'),
     controllerId: int32('0+', { default: -1 }),

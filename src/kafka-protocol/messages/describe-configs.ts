@@ -5,7 +5,7 @@
  *  - 1 adds sources and synonyms in place of isDefault; 3 types and documentation.
  */
 import { defineApi, type RequestOf, type ResponseOf } from '../api.ts';
-import { array, bool, int8, int16, int32, string } from '../schema.ts';
+import { array, bool, int8, int16, int32, string, text } from '../schema.ts';
 
 export const describeConfigsApi = defineApi({
   key: 32,
@@ -25,7 +25,7 @@ export const describeConfigsApi = defineApi({
     throttleTimeMs: int32('0+'),
     results: array('0+', {
       errorCode: int16('0+'),
-      errorMessage: string('0+', { nullable: '0+' }),
+      errorMessage: text('0+', { nullable: '0+' }),
       resourceType: int8('0+'),
       resourceName: string('0+'),
       configs: array('0+', {

@@ -6,7 +6,7 @@
  *    and 6 are the same on the wire.
  */
 import { defineApi, type RequestOf, type ResponseOf } from '../api.ts';
-import { array, int8, int16, int32, string } from '../schema.ts';
+import { array, int8, int16, int32, string, text } from '../schema.ts';
 
 export const findCoordinatorApi = defineApi({
   key: 10,
@@ -21,7 +21,7 @@ export const findCoordinatorApi = defineApi({
   response: {
     throttleTimeMs: int32('1+', { ignorable: true }),
     errorCode: int16('0-3'),
-    errorMessage: string('1-3', { nullable: '1-3', ignorable: true }),
+    errorMessage: text('1-3', { nullable: '1-3', ignorable: true }),
     nodeId: int32('0-3'),
     host: string('0-3'),
     port: int32('0-3'),
@@ -31,7 +31,7 @@ export const findCoordinatorApi = defineApi({
       host: string('4+'),
       port: int32('4+'),
       errorCode: int16('4+'),
-      errorMessage: string('4+', { nullable: '4+', ignorable: true }),
+      errorMessage: text('4+', { nullable: '4+', ignorable: true }),
     }),
   },
 });

@@ -6,7 +6,7 @@
  *  - 1 is flexible.
  */
 import { defineApi, type RequestOf, type ResponseOf } from '../api.ts';
-import { array, bool, int8, int16, int32, string } from '../schema.ts';
+import { array, bool, int8, int16, int32, string, text } from '../schema.ts';
 
 export const incrementalAlterConfigsApi = defineApi({
   key: 44,
@@ -29,7 +29,7 @@ export const incrementalAlterConfigsApi = defineApi({
     throttleTimeMs: int32('0+'),
     responses: array('0+', {
       errorCode: int16('0+'),
-      errorMessage: string('0+', { nullable: '0+' }),
+      errorMessage: text('0+', { nullable: '0+' }),
       resourceType: int8('0+'),
       resourceName: string('0+'),
     }),

@@ -9,7 +9,7 @@
  *  - A request with acks 0 has no response.
  */
 import { defineApi, type RequestOf, type ResponseOf } from '../api.ts';
-import { array, int16, int32, int64, records, string, struct } from '../schema.ts';
+import { array, int16, int32, int64, records, string, struct, text } from '../schema.ts';
 
 export const produceApi = defineApi({
   key: 0,
@@ -42,11 +42,11 @@ export const produceApi = defineApi({
           '8+',
           {
             batchIndex: int32('8+'),
-            batchIndexErrorMessage: string('8+', { nullable: '8+', default: null }),
+            batchIndexErrorMessage: text('8+', { nullable: '8+', default: null }),
           },
           { ignorable: true },
         ),
-        errorMessage: string('8+', { nullable: '8+', default: null, ignorable: true }),
+        errorMessage: text('8+', { nullable: '8+', default: null, ignorable: true }),
         currentLeader: struct(
           '10+',
           {
