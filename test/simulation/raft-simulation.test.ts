@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { RaftSimulation } from './raft-simulation.ts';
 
 /** `SEEDS=1..2000 npx vitest run test/simulation/raft-simulation` runs more; a failure is replayed with `npm run simulate -- --seed N --trace`. */
-const [first, last] = (process.env['SEEDS'] ?? '1..24').split('..').map(Number) as [number, number];
+const [first, last] = (process.env.SEEDS ?? '1..24').split('..').map(Number) as [number, number];
 
 /** Seeds that found something once: what it was, and in which part. */
 const REGRESSIONS: readonly (readonly [seed: number, found: string])[] = [

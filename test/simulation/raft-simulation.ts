@@ -49,6 +49,7 @@ const FAULTS = [
   'changeMembers',
   'createGroup',
   'removeGroup',
+  'damage',
 ] as const;
 type Fault = (typeof FAULTS)[number];
 
@@ -82,6 +83,8 @@ export class RaftSimulation {
   readonly #faultEveryMs: number;
   readonly #commandEveryMs: number;
   readonly #commandBytesMax: number;
+  /** The one broker whose disk may be damaged: a minority of every group. */
+  readonly #victim: SimulatedBroker | undefined;
   #failure: { readonly error: unknown } | undefined;
   #chaos = true;
   #nextId = 1;
@@ -103,7 +106,7 @@ export class RaftSimulation {
       budgetBytes: random.pick([32 * 1024, 2 * 2 ** 20]),
     });
     this.#network.onSend = (_from, _to, channel, bytes) => this.#guard(() => this.#oracle.sent(channel, bytes));
-    this.#faults = FAULTS.filter(() => random.chance(0.45));
+    const faults = FAULTS.filter(() => random.chance(0.45));
     this.#faultEveryMs = random.pick([150, 400, 1_000]);
     this.#commandEveryMs = random.pick([1, 3, 10]);
     this.#commandBytesMax = random.pick([64, 512, 2_048]);
@@ -137,10 +140,12 @@ export class RaftSimulation {
           wal,
           config,
           machines: options.machines,
-          failed: (error) => this.#fail(error),
-          started: (broker) => this.#reconcile(broker),
+          failed: (error, broker) => this.#brokerFailed(error, broker),
+          started: (broker) => this.#started(broker),
         }),
     );
+    this.#victim = size >= 3 && faults.includes('damage') ? this.#brokers[0] : undefined;
+    this.#faults = this.#victim === undefined ? faults.filter((fault) => fault !== 'damage') : faults;
   }
 
   /** Runs the seed to its end. Rejects with what went wrong. */
@@ -223,7 +228,9 @@ export class RaftSimulation {
   }
 
   #pickBrokers(): SimulatedBroker[] {
-    const sizes = [1, 2, 3, 3, 3, 5].filter((size) => size <= this.#brokers.length);
+    const sizes = [1, 2, 3, 3, 3, 5].filter(
+      (size) => size <= this.#brokers.length && (this.#victim === undefined || size >= 3),
+    );
     return this.#random.shuffle(this.#brokers).slice(0, this.#random.pick(sizes));
   }
 
@@ -284,9 +291,10 @@ export class RaftSimulation {
         const leader = this.#leaderOf(group.groupId);
         if (leader === undefined) continue;
         group.asking = true;
+        const { target } = group;
         const answered = (changed: boolean): void => {
           group.asking = false;
-          if (!changed || group.deleted) return;
+          if (!changed || group.deleted || group.target !== target) return;
           group.changing = false;
           this.#log(`group ${group.groupId} moved`);
           for (const member of [...group.placed.values()]) {
@@ -309,6 +317,45 @@ export class RaftSimulation {
   #leaderOf(groupId: GroupId): SimulatedBroker | undefined {
     const leaders = this.#brokers.filter((broker) => broker.driver?.get(groupId)?.role === 'leader');
     return leaders.length === 0 ? undefined : this.#random.pick(leaders);
+  }
+
+  // -------------------------------------------------------------- damage
+
+  #started(broker: SimulatedBroker): void {
+    if (broker.isCrippled) this.#replaceStore(broker);
+    else this.#reconcile(broker);
+  }
+
+  #brokerFailed(error: unknown, broker: SimulatedBroker): void {
+    if (broker !== this.#victim || !(error instanceof Error) || !/damage/i.test(`${error.name} ${error.message}`)) {
+      this.#fail(error);
+      return;
+    }
+    this.#log(`broker ${broker.brokerId} stops: ${error.message}`);
+    if (/formatted anew/.test(error.message)) this.#replaceStore(broker);
+    else {
+      // Found while running: the next start deals with it.
+      broker.crash(this.#random, false);
+      this.#time.after(100, () => this.#start(broker));
+    }
+  }
+
+  /** What an operator does with a store that may have lost votes: an empty one under a new id, whose replicas are new ones. */
+  #replaceStore(broker: SimulatedBroker): void {
+    this.#log(`broker ${broker.brokerId} gets a new store`);
+    this.#faultCounts.newStore = (this.#faultCounts.newStore ?? 0) + 1;
+    broker.crash(this.#random, false);
+    broker.reformat();
+    for (const group of this.#groups.values()) {
+      group.tombstones.delete(broker.brokerId);
+      const member = group.placed.get(broker.brokerId);
+      if (group.deleted || member === undefined) continue;
+      group.placed.delete(broker.brokerId);
+      group.target = group.target.filter((other) => other !== member);
+      group.changing = true;
+      group.asking = false;
+    }
+    this.#time.after(100, () => this.#start(broker));
   }
 
   // -------------------------------------------------------------- clients
@@ -455,6 +502,14 @@ export class RaftSimulation {
       case 'createGroup':
         if (this.#groups.size < 12) this.#createGroup();
         return;
+      case 'damage': {
+        const victim = this.#victim;
+        if (victim === undefined || victim.state === 'starting') return;
+        if (victim.state !== 'down') victim.crash(random, random.chance(0.5));
+        victim.damage(random);
+        later(() => this.#start(victim), 1_000);
+        return;
+      }
       case 'removeGroup': {
         const group = random.pick([...this.#groups.values()]);
         if (group.deleted || this.#groups.size < 2) return;

@@ -54,9 +54,9 @@ function count(result: SimulationResult): void {
 
 function report(seed: number): void {
   const seconds = (performance.now() - startedMs) / 1000;
-  const simulated = (totals['simulatedMs'] ?? 0) / 1000;
+  const simulated = (totals.simulatedMs ?? 0) / 1000;
   console.log(
-    `seed ${seed}: ${failures} failed, ${seconds.toFixed(0)} s, ${(simulated / seconds).toFixed(0)}x real time, ${((totals['events'] ?? 0) / seconds / 1000).toFixed(0)}k events/s`,
+    `seed ${seed}: ${failures} failed, ${seconds.toFixed(0)} s, ${(simulated / seconds).toFixed(0)}x real time, ${((totals.events ?? 0) / seconds / 1000).toFixed(0)}k events/s`,
     JSON.stringify(totals),
   );
 }

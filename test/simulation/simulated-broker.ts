@@ -36,16 +36,15 @@ export interface SimulatedBrokerOptions {
   /** What the groups replicate: a list by default. */
   readonly machines?: MachineKind | undefined;
   /** Something broke that no injected fault explains. */
-  readonly failed: (error: unknown) => void;
+  readonly failed: (error: unknown, broker: SimulatedBroker) => void;
   /** The driver of a new process runs. */
   readonly started: (broker: SimulatedBroker) => void;
 }
 
 export class SimulatedBroker {
   readonly brokerId: BrokerId;
-  readonly storeId: Uint8Array;
-  readonly storeIdText: string;
-  readonly disk: SimulatedDisk;
+  #storeId: Uint8Array;
+  #disk: SimulatedDisk;
   readonly #options: SimulatedBrokerOptions;
   #session = 0;
   #machine: SimulatedMachineTime | undefined;
@@ -59,15 +58,52 @@ export class SimulatedBroker {
   constructor(options: SimulatedBrokerOptions) {
     this.#options = options;
     this.brokerId = options.brokerId;
-    this.storeId = options.random.bytes(16);
-    this.storeIdText = Buffer.from(this.storeId).toString('hex');
-    this.disk = new SimulatedDisk(options.time, { seed: options.random.uint32() });
-    this.disk.onOperation = ({ kind }) => {
+    this.#storeId = options.random.bytes(16);
+    this.#disk = this.#newDisk();
+  }
+
+  #newDisk(): SimulatedDisk {
+    const { time, random } = this.#options;
+    const disk = new SimulatedDisk(time, { seed: random.uint32() });
+    disk.onOperation = ({ kind }) => {
       if (kind !== 'sync') return undefined;
-      const stallMs = this.stalledUntilMs - options.time.now;
+      const stallMs = this.stalledUntilMs - time.now;
       if (stallMs > 0) return { delayMs: stallMs };
-      return this.slowDiskMs > 0 ? { delayMs: this.slowDiskMs * (0.5 + this.disk.random.next()) } : undefined;
+      return this.slowDiskMs > 0 ? { delayMs: this.slowDiskMs * (0.5 + disk.random.next()) } : undefined;
     };
+    return disk;
+  }
+
+  get disk(): SimulatedDisk {
+    return this.#disk;
+  }
+
+  /** Hex. */
+  get storeIdText(): string {
+    return Buffer.from(this.#storeId).toString('hex');
+  }
+
+  /** An operator gives a broker that is down an empty store: a new identity (DECISIONS I1). */
+  reformat(): void {
+    if (this.#machine !== undefined) throw new Error('A running broker cannot be formatted');
+    this.#disk = this.#newDisk();
+    this.#storeId = this.#options.random.bytes(16);
+  }
+
+  /** Flips bits of a WAL that nobody has open. */
+  damage(random: SeededRandom): void {
+    const files = this.#disk.paths().filter((path) => /^wal\/[^/]*\.wal$/.test(path));
+    if (files.length === 0) return;
+    for (let flips = random.pick([1, 1, 5, 30]); flips > 0; flips--) {
+      const path = random.pick(files);
+      const { length } = this.#disk.readBytes(path);
+      if (length > 0) this.#disk.flipBit(path, random.below(length), random.below(8));
+    }
+  }
+
+  /** Replicas that lost so much to damage that they may not act under their ids any more. */
+  get isCrippled(): boolean {
+    return [...(this.driver?.replicas.values() ?? [])].some((replica) => replica.damage?.kind === 'identity');
   }
 
   get state(): 'down' | 'starting' | 'running' | 'paused' {
@@ -95,7 +131,7 @@ export class SimulatedBroker {
     this.#machine = machine;
     this.#machines = new Map();
     const guarded = (error: unknown): void => {
-      if (this.#machine === machine) failed(error);
+      if (this.#machine === machine) failed(error, this);
     };
     this.#boot(machine, network, guarded).catch(guarded);
   }
@@ -123,7 +159,7 @@ export class SimulatedBroker {
       clock: machine,
       timers: machine,
       directory: 'wal',
-      storeId: this.storeId,
+      storeId: this.#storeId,
       ...wal,
     });
     const driver: RaftDriver = new RaftDriver({
