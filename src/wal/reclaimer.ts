@@ -91,6 +91,12 @@ export class Reclaimer {
     return oldest.liveBytes > segmentBytes / 2 && files.total < segmentsMax + SEGMENTS_GRACE;
   }
 
+  /** Is the log larger than its limit, and so little of it live that copying brings it back for certain, with room to spare? Anything less could copy the same entries forever. */
+  #shouldShrink(): boolean {
+    const { chain, files, segmentBytes, segmentsMax } = this.#options;
+    return files.total > segmentsMax && chain.liveBytes <= ((segmentsMax - 2) * segmentBytes) / 2;
+  }
+
   #releasable(): Segment | undefined {
     const { chain, flusher } = this.#options;
     return chain.oldest === flusher.segment ? undefined : chain.oldest;
@@ -99,10 +105,9 @@ export class Reclaimer {
   /** Something changed that a release may wait for. */
   wake(): void {
     this.#wake?.();
-    // Grown beyond its limit, the log comes back without waiting until somebody needs a segment: callers that refuse entries because of its size would wait forever.
-    const { chain, files, segmentBytes, segmentsMax } = this.#options;
-    if (!this.#running && files.total > segmentsMax && chain.liveBytes <= (segmentsMax * segmentBytes) / 2)
-      this.need(false);
+    // Grown beyond its limit, the log comes back without waiting until somebody needs a segment: callers that refuse entries
+    // because of its size would wait forever.
+    if (!this.#running && this.#shouldShrink()) this.need(false);
   }
 
   /** A new segment was begun: time to look at what pins the oldest. */
@@ -138,21 +143,21 @@ export class Reclaimer {
 
   /** Releases one segment and the dead ones behind it, and more while the log is larger than its limit and copying wins something. */
   async #releaseSome(): Promise<void> {
-    const { chain, files, segmentBytes, segmentsMax } = this.#options;
+    const { allocator, files, segmentsMax } = this.#options;
     const first = this.#releasable();
     if (first !== undefined) await this.#release(first);
-    while (files.total > segmentsMax && chain.liveBytes <= (segmentsMax * segmentBytes) / 2) {
+    while (this.#shouldShrink()) {
       const next = this.#releasable();
       if (next === undefined) break;
       await this.#release(next);
-      this.#options.allocator.released();
-      while (files.free > 1 && files.total > segmentsMax) await files.discardFree();
+      allocator.released();
+      while (files.free > (allocator.busy ? 1 : 0) && files.total > segmentsMax) await files.discardFree();
     }
     this.#onShrunk?.();
   }
 
   async #release(segment: Segment): Promise<void> {
-    const { chain, flusher, files, stats } = this.#options;
+    const { chain, flusher, files, segmentsMax, stats } = this.#options;
     const successor = chain.after(segment);
     assert(successor !== undefined, 'The segment being written is never released');
     await this.#flushed(successor.tableEndLsn);
@@ -161,7 +166,8 @@ export class Reclaimer {
       if (segment.liveBytes > 0) await this.#moveLive(segment);
       // Entries are dead only once the frames that say so are flushed: checkpoints, truncations, removals as well as moves.
       // A hold may bring entries back to life meanwhile.
-      const wereDead = this.#deadFrom(segment);
+      // Dead segments are kept for followers that lag a little, unless the log is too large.
+      const wereDead = this.#deadFrom(segment).slice(0, Math.max(1, files.total - segmentsMax));
       await this.#flushed(flusher.appendedLsn);
       run = wereDead.slice(
         0,

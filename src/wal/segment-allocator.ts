@@ -23,6 +23,7 @@ export class SegmentAllocator {
   #prepared: { readonly sequence: number; readonly file: Promise<DiskFile> } | undefined;
   /** The preparation before: they go one after the other, so that files, headers and waiting are never mixed up. */
   #before: Promise<unknown> = Promise.resolve();
+  #preparing = 0;
   #wanted = 0;
   #wake: (() => void) | undefined;
   #closed = false;
@@ -32,9 +33,9 @@ export class SegmentAllocator {
     this.#options = options;
   }
 
-  /** Waiting for a segment to be released. */
-  get waiting(): boolean {
-    return this.#wake !== undefined;
+  /** A segment is being prepared: a free file may be taken at any moment. */
+  get busy(): boolean {
+    return this.#preparing > 0;
   }
 
   /** The file of segment `sequence`, its header durable. Begins to prepare the one after it. */
@@ -76,10 +77,15 @@ export class SegmentAllocator {
 
   #prepare(sequence: number): Promise<DiskFile> {
     const { files, storeId } = this.#options;
-    const file = this.#before.then(async () => {
-      await this.#obtainFree(sequence);
-      return files.begin({ storeId, sequence, continues: undefined });
-    });
+    this.#preparing++;
+    const file = this.#before
+      .then(async () => {
+        await this.#obtainFree(sequence);
+        return files.begin({ storeId, sequence, continues: undefined });
+      })
+      .finally(() => {
+        this.#preparing--;
+      });
     // Whoever takes it sees the failure.
     this.#before = file.catch(() => undefined);
     return file;

@@ -16,6 +16,9 @@ export const STORE_ID = Uint8Array.from({ length: 16 }, (_, i) => i + 1);
 export const R1 = replicaId(1);
 export const R2 = replicaId(2);
 
+/** Virtual time after which something that should end is taken for stuck. */
+const LIMIT_MS = 1000;
+
 export type FixtureOptions = Partial<Omit<WalOptions, 'disk' | 'clock' | 'timers'>> & { disk?: SimulatedDiskOptions };
 
 export class WalFixture {
@@ -56,14 +59,14 @@ export class WalFixture {
   }
 
   async open(): Promise<Wal> {
-    return this.time.settle(this.opening());
+    return this.time.settle(this.opening(), LIMIT_MS);
   }
 
   /** Flushes everything appended. */
   async flush(wal: Wal): Promise<void> {
     wal.flush();
     const target = wal.appendedLsn;
-    await this.time.runUntilTrue(() => wal.flushedLsn >= target || this.failures.length > 0);
+    await this.time.runUntilTrue(() => wal.flushedLsn >= target || this.failures.length > 0, LIMIT_MS);
   }
 
   kill(seed = 1): void {
