@@ -35,7 +35,8 @@ describe('ClusterFiles', () => {
       files.write();
       for (const id of files.ids) {
         const { config, warnings } = parseBrokerConfig(readFileSync(files.propertiesFile(id), 'utf8'));
-        expect(warnings).toEqual([]);
+        // Two brokers have one voter: the second joins, and until then nothing can have two replicas.
+        expect(warnings).toHaveLength(replicas > voters ? 2 : 0);
         expect(config['node.id']).toBe(id);
         expect(config.advertised.port).toBe(21_400 + id - 1);
         expect(config['raft.listener'].port).toBe(21_500 + id - 1);
@@ -109,7 +110,8 @@ describe('BrokerProcess', () => {
     files.write();
     writeFileSync(files.pidFile(1), inspectProcess(pid)?.identity as string);
     const broker = new BrokerProcess(files, 1);
-    expect(broker.require().rssBytes).toBeGreaterThan(2 ** 20);
+    // The process is a copy of this one's shell until it has started for good.
+    while (broker.require().rssBytes <= 2 ** 20) await new Promise((resolve) => setTimeout(resolve, 1));
     broker.signal('SIGSTOP');
     while (broker.live()?.stopped !== true) await new Promise((resolve) => setTimeout(resolve, 1));
     expect(() => broker.require()).toThrow('Broker 1 is paused');
