@@ -1,5 +1,6 @@
 /**
- * What an error says about a request: certainly not done (`fail`), or unknown (`info`). Anything not known here is unknown. NOT_LEADER_OR_FOLLOWER is unknown (KAFKA-13574), and so is
+ * What an error says about a request: certainly not done (`fail`), or unknown (`info`). Anything not known here is unknown. NOT_LEADER_OR_FOLLOWER is unknown (KAFKA-13574), NOT_COORDINATOR for the same
+ * reason, and so is
  * OUT_OF_ORDER_SEQUENCE_NUMBER once an earlier attempt at the same batch may have succeeded; a client decides that by asking for every attempt.
  */
 import { ErrorCode } from '../../../src/kafka-protocol/error-codes.ts';
@@ -11,9 +12,6 @@ const CERTAINLY_NOT_DONE: ReadonlySet<number> = new Set([
   ErrorCode.LEADER_NOT_AVAILABLE,
   ErrorCode.MESSAGE_TOO_LARGE,
   ErrorCode.OFFSET_METADATA_TOO_LARGE,
-  ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
-  ErrorCode.COORDINATOR_NOT_AVAILABLE,
-  ErrorCode.NOT_COORDINATOR,
   ErrorCode.INVALID_TOPIC_EXCEPTION,
   ErrorCode.RECORD_LIST_TOO_LARGE,
   ErrorCode.NOT_ENOUGH_REPLICAS,

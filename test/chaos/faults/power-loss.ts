@@ -26,6 +26,8 @@ import type { SeededRandom } from '../../../src/std/seeded-random.ts';
 
 const HEADER_BYTES = 48;
 const SECTOR_BYTES = 512;
+/** Names that the report tells. */
+const NAMES_MAX = 5;
 const Type = {
   fileSeen: 1,
   write: 2,
@@ -57,6 +59,8 @@ export interface PowerLossReport {
   readonly writesLost: number;
   readonly bytesLost: number;
   readonly namesLost: number;
+  /** The names taken back, relative to the directory; the first few. */
+  readonly names: readonly string[];
   /** Of the writes lost: those of which some sectors were kept. */
   readonly writesTorn: number;
 }
@@ -73,7 +77,7 @@ export function losePower({ journal, directory, tear }: PowerLossOptions): Power
   const file = openSync(journal, 'r+');
   try {
     const records = readJournal(file);
-    const report = { writesLost: 0, bytesLost: 0, namesLost: 0, writesTorn: 0 };
+    const report = { writesLost: 0, bytesLost: 0, namesLost: 0, writesTorn: 0, names: [] as string[] };
     const { data, names } = unflushed(file, records);
     const paths = pathsByInode([directory, join(dirname(directory), 'chaos-backups')]);
     for (const record of data.reverse()) {
@@ -84,8 +88,9 @@ export function losePower({ journal, directory, tear }: PowerLossOptions): Power
       report.bytesLost += record.length;
     }
     for (const record of names.reverse()) {
-      takeBackName(record.type, readTexts(file, record));
-      report.namesLost += 1;
+      const texts = readTexts(file, record);
+      takeBackName(record.type, texts);
+      if (report.namesLost++ < NAMES_MAX) report.names.push((texts[0] ?? '').slice(directory.length + 1));
     }
     ftruncateSync(file, 0);
     rmSync(join(dirname(directory), 'chaos-backups'), { recursive: true, force: true });

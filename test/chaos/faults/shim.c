@@ -110,6 +110,9 @@ static int is_ours(const char *path) {
   return control && !strncmp(path, root, root_length) && (path[root_length] == '/' || !path[root_length]);
 }
 
+/* The name of the data directory itself belongs to whoever set the broker up. */
+static int is_below(const char *path) { return is_ours(path) && path[root_length] == '/' && path[root_length + 1]; }
+
 static void die(void) {
   control->deaths++;
   kill(getpid(), SIGKILL);
@@ -321,7 +324,7 @@ static void back_up(const char *path, char *name) {
 }
 
 int rename(const char *from, const char *to) {
-  if (!is_journaled() || !is_ours(to)) return REAL(rename)(from, to);
+  if (!is_journaled() || !is_below(to)) return REAL(rename)(from, to);
   char names[PATH_MAX * 2], backup[PATH_MAX];
   back_up(to, backup);
   int result = REAL(rename)(from, to);
@@ -334,7 +337,7 @@ int rename(const char *from, const char *to) {
   return result;
 }
 int unlink(const char *path) {
-  if (!is_journaled() || !is_ours(path)) return REAL(unlink)(path);
+  if (!is_journaled() || !is_below(path)) return REAL(unlink)(path);
   char backup[PATH_MAX];
   back_up(path, backup);
   int result = REAL(unlink)(path);
@@ -343,12 +346,12 @@ int unlink(const char *path) {
 }
 int mkdir(const char *path, mode_t mode) {
   int result = REAL(mkdir)(path, mode);
-  if (result == 0 && is_journaled() && is_ours(path)) note((struct record){.type = MKDIR}, path, strlen(path) + 1, NULL);
+  if (result == 0 && is_journaled() && is_below(path)) note((struct record){.type = MKDIR}, path, strlen(path) + 1, NULL);
   return result;
 }
 int rmdir(const char *path) {
   int result = REAL(rmdir)(path);
-  if (result == 0 && is_journaled() && is_ours(path)) note((struct record){.type = RMDIR}, path, strlen(path) + 1, NULL);
+  if (result == 0 && is_journaled() && is_below(path)) note((struct record){.type = RMDIR}, path, strlen(path) + 1, NULL);
   return result;
 }
 

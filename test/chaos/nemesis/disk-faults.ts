@@ -26,17 +26,19 @@ export async function losePower(context: NemesisContext): Promise<void> {
         let bytes = 0;
         let names = 0;
         let torn = 0;
+        const examples: string[] = [];
         for (const id of victims) {
           const lost = cluster.losePower(id, isTorn ? random.fork() : undefined);
           writes += lost.writesLost;
           bytes += lost.bytesLost;
           names += lost.namesLost;
           torn += lost.writesTorn;
+          examples.push(...lost.names);
         }
         if (!hasQuorum) context.quorumBack();
         await Promise.all(victims.map((id) => cluster.restart(id)));
         return writes + names > 0
-          ? `${writes} writes (${bytes} bytes, ${torn} torn) and ${names} changes of names were lost`
+          ? `${writes} writes (${bytes} bytes, ${torn} torn) and ${names} changes of names were lost (${examples.slice(0, 5).join(', ')})`
           : undefined;
       },
       { recoverFrom: hasQuorum ? 'begin' : 'end' },
