@@ -262,14 +262,14 @@ export class SegmentedLog implements TailOwner {
     this.#chunks.shift();
     // A page that went before it was full was too large for this partition's share of the budget.
     if (this.#chunks.length === 0) this.#previousPageBytes = chunk.page.length / 4;
-    this.#resources.tail.release(chunk);
+    this.#resources.tail.release(this, chunk);
   }
 
   /** Replaces everything by the segments of a checkpoint, or by nothing. The caller made sure that the files are as described. */
   reset(startOffset: number, endOffset: number, epochs: EpochTable, segments: readonly LogSegment[]): void {
     const kept = new Set(segments);
     for (const segment of this.#segments) if (!kept.has(segment)) this.#drop(segment);
-    for (const chunk of this.#chunks) this.#resources.tail.release(chunk);
+    for (const chunk of this.#chunks) this.#resources.tail.release(this, chunk);
     this.#chunks = [];
     this.#unwrittenBytes = 0;
     this.#segments = [...segments];
@@ -282,7 +282,7 @@ export class SegmentedLog implements TailOwner {
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.exclusive(async () => {
-      for (const chunk of this.#chunks) this.#resources.tail.release(chunk);
+      for (const chunk of this.#chunks) this.#resources.tail.release(this, chunk);
       this.#chunks = [];
       for (const segment of this.#segments) this.#files.letGo(segment);
     });
@@ -401,7 +401,7 @@ export class SegmentedLog implements TailOwner {
       if (first.writtenBytes < first.usedBytes && this.#runningCut?.has(first.segment)) return;
       this.#unwrittenBytes -= first.usedBytes - first.writtenBytes;
       this.#chunks.shift();
-      this.#resources.tail.release(first);
+      this.#resources.tail.release(this, first);
     }
   }
 }

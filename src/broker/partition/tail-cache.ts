@@ -10,8 +10,12 @@ import type { LogSegment } from './log-segment.ts';
 
 const PAGE_BYTES_MIN = 4 * 1024;
 const PAGE_BYTES_MAX = 256 * 1024;
-/** Pages of each size kept for reuse. */
-const FREE_PAGES_MAX = 64;
+/** Memory of pages kept for reuse. */
+const FREE_BYTES_MAX = 16 * 1024 * 1024;
+/** Pages of a busy partition within its share of the budget. */
+const PAGES_PER_OWNER = 4;
+/** Oldest pages looked at for partitions to be asked to write, so that their disks work side by side. */
+const WRITERS_MAX = 16;
 /** Positions remembered in a page, so that finding an offset parses few headers. */
 const MARK_INTERVAL_BYTES = 4 * 1024;
 
@@ -35,6 +39,8 @@ export class TailChunk {
   usedBytes = 0;
   /** Prefix that is in the segment file. */
   writtenBytes = 0;
+  /** Prefix that the owner was asked to write because the budget is used up. */
+  askedBytes = 0;
   /** Somebody outside got a view. */
   shared = false;
   released = false;
@@ -87,6 +93,9 @@ export class TailCache {
   #queue: ({ chunk: TailChunk; owner: TailOwner } | undefined)[] = [];
   #queueHead = 0;
   readonly #free = new Map<number, Uint8Array[]>();
+  #freeBytes = 0;
+  /** Chunks of each owner. */
+  readonly #owners = new Map<TailOwner, number>();
 
   constructor(budgetBytes: number) {
     this.budgetBytes = budgetBytes;
@@ -105,8 +114,12 @@ export class TailCache {
     return this.#usedBytes > this.budgetBytes * 2;
   }
 
-  /** A chunk at the end of `segment` for a batch of `sizeBytes`, with a page about twice as large as the owner's previous one: idle partitions have small pages, busy ones few. */
+  /**
+   * A chunk at the end of `segment` for a batch of `sizeBytes`, with a page about twice as large as the owner's previous one: idle partitions have small pages, busy ones few. Where many are busy, none gets
+   * so large a page that few of them use up the budget.
+   */
   allocate(owner: TailOwner, segment: LogSegment, sizeBytes: number, previousPageBytes: number): TailChunk {
+    this.#owners.set(owner, (this.#owners.get(owner) ?? 0) + 1);
     const page = this.#page(sizeBytes, previousPageBytes);
     const chunk = new TailChunk(page, segment);
     this.#usedBytes += page.length;
@@ -115,13 +128,20 @@ export class TailCache {
   }
 
   /** The owner has no use for the chunk any more. */
-  release(chunk: TailChunk): void {
+  release(owner: TailOwner, chunk: TailChunk): void {
     assert(!chunk.released, 'A chunk is released once');
     chunk.released = true;
-    this.#usedBytes -= chunk.page.length;
+    const { page } = chunk;
+    this.#usedBytes -= page.length;
+    const count = this.#owners.get(owner);
+    assert(count !== undefined, 'A chunk is released by who allocated it');
+    if (count === 1) this.#owners.delete(owner);
+    else this.#owners.set(owner, count - 1);
     if (chunk.shared || chunk.writtenBytes < chunk.usedBytes) return;
-    const free = this.#free.get(chunk.page.length);
-    if (free !== undefined && free.length < FREE_PAGES_MAX) free.push(chunk.page);
+    const free = this.#free.get(page.length);
+    if (free === undefined || this.#freeBytes + page.length > FREE_BYTES_MAX) return;
+    free.push(page);
+    this.#freeBytes += page.length;
   }
 
   /** Lets the oldest pages go until the budget holds. Called after a page was added and after pages were written. */
@@ -132,7 +152,7 @@ export class TailCache {
         // An empty chunk was just made for a batch that is about to come.
         if (this.#usedBytes <= this.budgetBytes || chunk.usedBytes === 0) break;
         if (chunk.writtenBytes < chunk.usedBytes) {
-          owner.writeOutSoon();
+          this.#askForWrites();
           break;
         }
         owner.dropOldestChunk(chunk);
@@ -146,17 +166,39 @@ export class TailCache {
     }
   }
 
+  /** Asks the partitions of the oldest unwritten pages, several at a time: with many partitions one after the other would be slower than what comes in. */
+  #askForWrites(): void {
+    const end = Math.min(this.#queue.length, this.#queueHead + WRITERS_MAX);
+    for (let at = this.#queueHead; at < end; at++) {
+      const { chunk, owner } = this.#queue[at]!;
+      if (chunk.released || chunk.writtenBytes === chunk.usedBytes || chunk.askedBytes === chunk.usedBytes) continue;
+      chunk.askedBytes = chunk.usedBytes;
+      owner.writeOutSoon();
+    }
+  }
+
   #page(sizeBytes: number, previousPageBytes: number): Uint8Array {
     if (sizeBytes > PAGE_BYTES_MAX) return Buffer.allocUnsafeSlow(sizeBytes);
-    let pageBytes = Math.min(this.#pageBytesMax, Math.max(PAGE_BYTES_MIN, previousPageBytes * 2));
-    while (pageBytes < sizeBytes) pageBytes *= 2;
+    const shareBytes = this.budgetBytes / this.#owners.size / PAGES_PER_OWNER;
+    const wantedBytes = Math.min(this.#pageBytesMax, previousPageBytes * 2, shareBytes);
+    const pageBytes = pageClassOf(Math.max(PAGE_BYTES_MIN, sizeBytes, wantedBytes));
     let free = this.#free.get(pageBytes);
     if (free === undefined) {
       free = [];
       this.#free.set(pageBytes, free);
     }
-    return free.pop() ?? Buffer.allocUnsafeSlow(pageBytes);
+    const page = free.pop();
+    if (page === undefined) return Buffer.allocUnsafeSlow(pageBytes);
+    this.#freeBytes -= pageBytes;
+    return page;
   }
+}
+
+/** The next size of pages: four for each power of two, so that a batch of 65 KiB does not take 128. */
+function pageClassOf(bytes: number): number {
+  let step = PAGE_BYTES_MIN / 4;
+  while (step * 8 < bytes) step *= 2;
+  return Math.ceil(bytes / step) * step;
 }
 
 /** Index of the last of ascending `values` that is ≤ `limit`; the first one is. */
