@@ -1,8 +1,12 @@
 /**
  * Runs seeds of the Raft simulation: `npm run simulate -- --seeds 1..1000`, or one with its story: `npm run simulate -- --seed 42 --trace`.
  * `--twice` runs each seed two times and compares the hashes of all they did.
+ *
+ * With `--cluster` whole brokers and clients take part: `--seeds A..B`, `--seed N --trace`, `--minutes M` (from the first of `--seeds` on), `--repeat-every K` (every K-th seed twice, 50),
+ * `--totals FILE` (runs add up in it), `--keep-going`.
  */
 import { parseArgs } from 'node:util';
+import { runCluster } from './cluster/run-cluster.ts';
 import { RaftSimulation, type SimulationResult } from './raft-simulation.ts';
 
 const { values } = parseArgs({
@@ -13,10 +17,28 @@ const { values } = parseArgs({
     trace: { type: 'boolean', default: false },
     twice: { type: 'boolean', default: false },
     'keep-going': { type: 'boolean', default: false },
+    cluster: { type: 'boolean', default: false },
+    minutes: { type: 'string' },
+    'repeat-every': { type: 'string', default: '50' },
+    totals: { type: 'string' },
   },
 });
 
 const [first, last] = values.seed === undefined ? range(values.seeds) : [Number(values.seed), Number(values.seed)];
+if (values.cluster) {
+  const minutes = values.minutes === undefined ? undefined : Number(values.minutes);
+  const failed = await runCluster({
+    first,
+    last: minutes === undefined || values.seed !== undefined ? last : Number.POSITIVE_INFINITY,
+    minutes,
+    trace: values.trace,
+    repeatEvery: values.twice ? 1 : Number(values['repeat-every']),
+    keepGoing: values['keep-going'],
+    totalsPath: values.totals,
+  });
+  process.exit(failed === 0 ? 0 : 1);
+}
+
 const startedMs = performance.now();
 const totals: Record<string, number> = {};
 let failures = 0;

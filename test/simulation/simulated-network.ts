@@ -55,7 +55,18 @@ interface Pair {
   readonly high: BrokerId;
   life: Life | undefined;
   dialing: boolean;
+  /** Two processes are examining each other, or have. */
+  admission: Admission | undefined;
 }
+
+interface Admission {
+  readonly low: SimulatedTransport;
+  readonly high: SimulatedTransport;
+  verdict: 'pending' | 'admitted' | 'refused';
+}
+
+/** Whether a process wants to hear a peer; what its handshake decides. May take virtual time. */
+export type Admit = (peer: LinkInfo) => Promise<boolean>;
 
 export interface SimulatedNetworkOptions {
   readonly latencyMs?: (random: SeededRandom) => number;
@@ -87,9 +98,9 @@ export class SimulatedNetwork {
   }
 
   /** The transport of a new process. At most one process of a broker lives at a time. */
-  process(machine: SimulatedMachineTime, info: LinkInfo): SimulatedTransport {
+  process(machine: SimulatedMachineTime, info: LinkInfo, admit?: Admit): SimulatedTransport {
     assert(!this.#processes.has(info.brokerId), 'A broker has one process');
-    const transport = new SimulatedTransport(this, machine, info);
+    const transport = new SimulatedTransport(this, machine, info, admit);
     this.#processes.set(info.brokerId, transport);
     return transport;
   }
@@ -186,8 +197,10 @@ export class SimulatedNetwork {
     if (!blocked) {
       if (low?.wants(pair.high) && high?.wants(pair.low)) {
         if (low.isRunning && high.isRunning && !low.isTold(pair.high) && !high.isTold(pair.low)) {
-          this.#connect(pair, low, high);
-          return;
+          if (this.#isAdmitted(pair, low, high)) {
+            this.#connect(pair, low, high);
+            return;
+          }
         }
       } else {
         if (low?.wants(pair.high) && high === undefined) low.deliverDown(pair.high, 'refused', 0.1);
@@ -195,6 +208,34 @@ export class SimulatedNetwork {
       }
     }
     this.#redial(pair, 5 + this.random.next() * 10);
+  }
+
+  /** The handshake. Asked again with each attempt until both sides have decided. */
+  #isAdmitted(pair: Pair, low: SimulatedTransport, high: SimulatedTransport): boolean {
+    if (low.admit === undefined && high.admit === undefined) return true;
+    let { admission } = pair;
+    if (admission?.low !== low || admission.high !== high) {
+      admission = { low, high, verdict: 'pending' };
+      pair.admission = admission;
+      this.#examine(admission);
+    }
+    if (admission.verdict === 'pending') return false;
+    pair.admission = undefined;
+    if (admission.verdict === 'admitted') return true;
+    this.#note(`rejected ${pair.low} ${pair.high}`);
+    low.deliverDown(pair.high, 'rejected', 0.1);
+    high.deliverDown(pair.low, 'rejected', 0.1);
+    return false;
+  }
+
+  #examine(admission: Admission): void {
+    const { low, high } = admission;
+    const admits = (some: SimulatedTransport, other: SimulatedTransport): Promise<boolean> =>
+      some.admit?.(other.info) ?? Promise.resolve(true);
+    // A process that dies meanwhile never answers; whatever comes after it is examined anew.
+    void Promise.all([admits(low, high), admits(high, low)]).then((verdicts) => {
+      admission.verdict = verdicts.every((verdict) => verdict) ? 'admitted' : 'refused';
+    });
   }
 
   #connect(pair: Pair, low: SimulatedTransport, high: SimulatedTransport): void {
@@ -215,7 +256,7 @@ export class SimulatedNetwork {
     const key = `${low}-${high}`;
     let pair = this.#pairs.get(key);
     if (pair === undefined) {
-      pair = { low, high, life: undefined, dialing: false };
+      pair = { low, high, life: undefined, dialing: false, admission: undefined };
       this.#pairs.set(key, pair);
     }
     return pair;
@@ -294,16 +335,19 @@ export class SimulatedTransport implements Transport {
   readonly info: LinkInfo;
   readonly #network: SimulatedNetwork;
   readonly #machine: SimulatedMachineTime;
+  readonly admit: Admit | undefined;
   readonly #peers = new Set<BrokerId>();
   /** Life of the link as this process knows it. */
   readonly #lives = new Map<BrokerId, number>();
-  readonly #refused = new Set<BrokerId>();
+  /** Why there is no link, as told last. */
+  readonly #refused = new Map<BrokerId, LinkDownReason>();
   #started = false;
   dead = false;
   handlers: TransportHandlers = { linkUp: () => undefined, linkDown: () => undefined, message: () => undefined };
   onWritable: (peer: BrokerId, channel: Channel) => void = () => undefined;
 
-  constructor(network: SimulatedNetwork, machine: SimulatedMachineTime, info: LinkInfo) {
+  constructor(network: SimulatedNetwork, machine: SimulatedMachineTime, info: LinkInfo, admit: Admit | undefined) {
+    this.admit = admit;
     this.#network = network;
     this.#machine = machine;
     this.info = info;
@@ -374,9 +418,9 @@ export class SimulatedTransport implements Transport {
 
   deliverDown(peer: BrokerId, reason: LinkDownReason, delayMs: number): void {
     this.#machine.after(delayMs, () => {
-      if (reason === 'refused') {
-        if (this.#refused.has(peer)) return;
-        this.#refused.add(peer);
+      if (reason !== 'broken') {
+        if (this.#refused.get(peer) === reason) return;
+        this.#refused.set(peer, reason);
       } else if (!this.#lives.delete(peer)) return;
       this.handlers.linkDown(peer, reason);
     });

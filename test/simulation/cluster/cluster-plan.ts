@@ -1,0 +1,111 @@
+/** What a seed decides before its run begins: the cluster, its properties, the clients, which faults there are and how often (swarm testing: seeds differ in kind, not only in order). */
+import type { BrokerConfig } from '../../../src/broker/config/broker-config.ts';
+import type { SeededRandom } from '../../../src/std/seeded-random.ts';
+
+export const CLUSTER_FAULTS = [
+  'kill',
+  'powerLoss',
+  'killInDiskOperation',
+  'gracefulRestart',
+  'allDown',
+  'pause',
+  'breakLink',
+  'isolate',
+  'isolateFromPeers',
+  'blockOneWay',
+  'blockClients',
+  'breakConnections',
+  'slowDisk',
+  'stalledDisk',
+  'failedDisk',
+  'clockJump',
+  'transferLeadership',
+  'recreateTopic',
+  'addPartitions',
+  'groupChurn',
+  'wipe',
+] as const;
+export type ClusterFault = (typeof CLUSTER_FAULTS)[number];
+
+export interface ClusterPlan {
+  readonly brokers: number;
+  readonly voters: readonly number[];
+  readonly replicationFactor: number;
+  readonly properties: Readonly<Record<string, string>>;
+  readonly overrides: Partial<BrokerConfig>;
+  /** Multiplies all latencies of the network. */
+  readonly latencyScale: number;
+  readonly budgetBytes: number;
+  readonly faults: readonly ClusterFault[];
+  readonly faultEveryMs: number;
+  readonly chaosMs: number;
+  /** Faults begin while the cluster forms. */
+  readonly chaosFromStart: boolean;
+  /** A broker stays as broken as it is when everything else heals. */
+  readonly leavesMinorityBroken: boolean;
+  readonly topics: number;
+  readonly partitions: number;
+  readonly recordBytesMax: number;
+  readonly senderPaceMs: number;
+  readonly requestTimeoutMs: number;
+  readonly groupMembers: number;
+}
+
+const KIB = 1024;
+
+export function drawPlan(random: SeededRandom): ClusterPlan {
+  const brokers = random.pick([1, 3, 3, 3, 3, 4, 5]);
+  const voters = Array.from(
+    { length: brokers === 1 ? 1 : brokers === 5 && random.chance(0.5) ? 5 : 3 },
+    (_, i) => i + 1,
+  );
+  const electionMs = random.pick([300, 1_000]);
+  const heartbeatMs = random.pick([50, 100]);
+  const segmentBytes = KIB * random.pick([128, 256]);
+  const faults = CLUSTER_FAULTS.filter(() => random.chance(0.35));
+  return {
+    brokers,
+    voters,
+    replicationFactor: Math.min(3, brokers),
+    properties: {
+      'auto.create.topics.enable': 'false',
+      'default.replication.factor': `${Math.min(3, brokers)}`,
+      'offsets.topic.replication.factor': `${Math.min(3, brokers)}`,
+      'offsets.topic.num.partitions': `${random.pick([1, 2])}`,
+      'group.initial.rebalance.delay.ms': `${random.pick([0, 100])}`,
+      'group.min.session.timeout.ms': '100',
+      'raft.election.timeout.ms': `${electionMs}`,
+      'raft.heartbeat.interval.ms': `${heartbeatMs}`,
+      'raft.liveness.timeout.ms': `${Math.max(3 * heartbeatMs, electionMs)}`,
+      'raft.disk.stall.limit.ms': `${random.pick([500, 3_000])}`,
+      'replica.lag.time.max.ms': `${random.pick([1_000, 10_000])}`,
+      'min.insync.replicas': `${random.pick([1, 1, 2])}`,
+      'log.retention.check.interval.ms': '1000',
+      'offsets.retention.check.interval.ms': '1000',
+      'disk.reserve.bytes': '0',
+      'disk.free.min.bytes': '0',
+      'shutdown.transfer.timeout.ms': '1000',
+    },
+    overrides: {
+      'wal.segment.bytes': segmentBytes,
+      'wal.max.bytes': segmentBytes * random.pick([6, 16]),
+      'log.tail.cache.bytes': KIB * random.pick([16, 256, 4_096]),
+      'log.segment.bytes': KIB * random.pick([8, 64, 1_024]),
+      'raft.group.max.uncommitted.bytes': KIB * random.pick([32, 1_024]),
+      'connection.max.in.flight.requests': random.pick([2, 256]),
+    },
+    latencyScale: random.pick([1, 1, 5, 20]),
+    budgetBytes: random.pick([64 * KIB, 2_048 * KIB]),
+    faults,
+    faultEveryMs: random.pick([200, 500, 1_200]),
+    chaosMs: random.pick([6_000, 10_000, 15_000]),
+    chaosFromStart: random.chance(0.25),
+    leavesMinorityBroken: brokers >= 3 && random.chance(0.25),
+    topics: random.between(1, 2),
+    partitions: random.between(1, 3),
+    recordBytesMax: random.pick([100, 1_000, 6_000]),
+    senderPaceMs: random.pick([8, 25, 80]),
+    requestTimeoutMs: random.pick([400, 1_500]),
+    groupMembers: random.pick([0, 2, 3]),
+  };
+}

@@ -1,0 +1,338 @@
+/** Clients of group coordinators: a register of committed offsets, and members that join, share partitions, poll and commit. */
+import { ErrorCode } from '../../../src/kafka-protocol/error-codes.ts';
+import { heartbeatApi } from '../../../src/kafka-protocol/messages/heartbeat.ts';
+import { joinGroupApi } from '../../../src/kafka-protocol/messages/join-group.ts';
+import { leaveGroupApi } from '../../../src/kafka-protocol/messages/leave-group.ts';
+import { offsetCommitApi } from '../../../src/kafka-protocol/messages/offset-commit.ts';
+import { offsetFetchApi } from '../../../src/kafka-protocol/messages/offset-fetch.ts';
+import { syncGroupApi } from '../../../src/kafka-protocol/messages/sync-group.ts';
+import { nameOfCode, outcomeOfCode } from '../../chaos/clients/outcome.ts';
+import { Actor, type ActorContext } from './actor.ts';
+import { Poller } from './partition-reader.ts';
+import type { Key } from './simulated-history.ts';
+import { RoutedConnection } from './virtual-client.ts';
+
+const OFFSET_COMMIT_VERSION = 6;
+const OFFSET_FETCH_VERSION = 5;
+
+interface Membership {
+  readonly generation: number;
+  readonly memberId: string;
+}
+const NO_MEMBER: Membership = { generation: -1, memberId: '' };
+
+/** Commits and reads the offsets of one group, and records it. */
+class GroupOffsets {
+  readonly #context: ActorContext;
+  readonly #group: string;
+  readonly #coordinator: RoutedConnection;
+  #process: number;
+
+  constructor(context: ActorContext, group: string) {
+    this.#context = context;
+    this.#group = group;
+    this.#coordinator = RoutedConnection.toCoordinator(context.client, group);
+    this.#process = context.history.newProcess();
+  }
+
+  /** The error code; undefined if unknown. */
+  async commit({ key, topic, partition }: Key, offset: number, member = NO_MEMBER): Promise<number | undefined> {
+    const { history, client } = this.#context;
+    const connection = await this.#coordinator.get();
+    if (connection === undefined) return undefined;
+    const value = { group: this.#group, offsets: { [key]: offset } };
+    history.client(this.#process, 'invoke', 'commit', value);
+    let code: number | undefined;
+    let reason = 'network';
+    try {
+      const { topics } = await connection.request(
+        offsetCommitApi,
+        OFFSET_COMMIT_VERSION,
+        {
+          groupId: this.#group,
+          generationIdOrMemberEpoch: member.generation,
+          memberId: member.memberId,
+          topics: [
+            {
+              name: topic,
+              partitions: [{ partitionIndex: partition, committedOffset: offset, committedMetadata: null }],
+            },
+          ],
+        },
+        client.options.requestTimeoutMs,
+      );
+      code = topics[0]!.partitions[0]!.errorCode;
+      reason = nameOfCode(code);
+    } catch (error) {
+      reason = (error as Error).message;
+    }
+    if (code === ErrorCode.NONE) {
+      history.client(this.#process, 'ok', 'commit', value);
+      return code;
+    }
+    const type = code === undefined ? 'info' : outcomeOfCode(code);
+    history.client(this.#process, type, 'commit', value, { error: [reason] });
+    if (type === 'info') this.#process = history.newProcess();
+    this.#coordinator.lose();
+    return code;
+  }
+
+  /** The committed offset, -1 if there is none; undefined without an answer. */
+  async read({ key, topic, partition }: Key): Promise<number | undefined> {
+    const { history, client } = this.#context;
+    const connection = await this.#coordinator.get();
+    if (connection === undefined) return undefined;
+    const group = this.#group;
+    history.client(this.#process, 'invoke', 'committed', { group, offsets: {} });
+    let reason = 'network';
+    try {
+      const answer = await connection.request(
+        offsetFetchApi,
+        OFFSET_FETCH_VERSION,
+        { groupId: group, topics: [{ name: topic, partitionIndexes: [partition] }] },
+        client.options.requestTimeoutMs,
+      );
+      const found = answer.topics[0]?.partitions[0];
+      if (answer.errorCode === 0 && found?.errorCode === 0) {
+        history.client(this.#process, 'ok', 'committed', { group, offsets: { [key]: found.committedOffset } });
+        return found.committedOffset;
+      }
+      reason = nameOfCode(answer.errorCode === 0 ? (found?.errorCode ?? -1) : answer.errorCode);
+    } catch (error) {
+      reason = (error as Error).message;
+    }
+    history.client(this.#process, 'fail', 'committed', { group, offsets: {} }, { error: [reason] });
+    this.#coordinator.lose();
+    return undefined;
+  }
+
+  close(): void {
+    this.#coordinator.close();
+  }
+}
+
+/** The offset of a group as a register: one writer that only grows, and reads. */
+export class OffsetRegister extends Actor {
+  readonly #key: Key;
+  readonly #offsets: GroupOffsets;
+  readonly #isWriter: boolean;
+
+  constructor(context: ActorContext, group: string, key: Key, isWriter: boolean) {
+    super(context);
+    this.#key = key;
+    this.#offsets = new GroupOffsets(context, group);
+    this.#isWriter = isWriter;
+  }
+
+  protected async run(): Promise<void> {
+    let next = 1;
+    while (this.isRunning) {
+      await this.pace();
+      if (this.#isWriter) await this.#offsets.commit(this.#key, next++);
+      else await this.#offsets.read(this.#key);
+    }
+    this.#offsets.close();
+  }
+}
+
+/** Which member has which partition in which generation of a group; two for one partition is a violation. */
+export class GroupAssignments {
+  readonly #owners = new Map<string, string>();
+
+  /** Why it is wrong; undefined if it is right. */
+  take(group: string, generation: number, key: Key, memberId: string): string | undefined {
+    const id = `${group} ${generation} ${key.key}`;
+    const owner = this.#owners.get(id);
+    this.#owners.set(id, memberId);
+    if (owner === undefined || owner === memberId) return undefined;
+    return `Generation ${generation} of group ${group} gives key ${key.key} to ${owner} and to ${memberId}`;
+  }
+}
+
+export interface GroupMemberOptions {
+  readonly group: string;
+  /** Partitions that the group shares. */
+  readonly keys: readonly Key[];
+  readonly sessionTimeoutMs: number;
+  readonly fetchVersion: number;
+  readonly assignments: GroupAssignments;
+  readonly violated: (what: string) => void;
+}
+
+export class GroupMember extends Actor {
+  readonly #options: GroupMemberOptions;
+  readonly #coordinator: RoutedConnection;
+  readonly #offsets: GroupOffsets;
+  #memberId = '';
+
+  constructor(context: ActorContext, options: GroupMemberOptions) {
+    super(context);
+    this.#options = options;
+    this.#coordinator = RoutedConnection.toCoordinator(context.client, options.group);
+    this.#offsets = new GroupOffsets(context, options.group);
+  }
+
+  protected async run(): Promise<void> {
+    const { client } = this.context;
+    while (this.isRunning) {
+      try {
+        const joined = await this.#join();
+        if (joined === undefined) await client.sleep(50);
+        else await this.#consume(joined.member, joined.keys);
+      } catch {
+        // The connection ended or nobody answered: another coordinator may be there now.
+        this.#coordinator.lose();
+        await client.sleep(50);
+      }
+    }
+    await this.#leave().catch(() => undefined);
+    this.#coordinator.close();
+    this.#offsets.close();
+  }
+
+  /** Undefined if it did not work out this time. */
+  async #join(): Promise<{ member: Membership; keys: Key[] } | undefined> {
+    const { group, keys, sessionTimeoutMs, assignments, violated } = this.#options;
+    const connection = await this.#coordinator.get();
+    if (connection === undefined) return undefined;
+    const patienceMs = 4 * sessionTimeoutMs;
+    const joined = await connection.request(
+      joinGroupApi,
+      4,
+      {
+        groupId: group,
+        sessionTimeoutMs,
+        rebalanceTimeoutMs: 2 * sessionTimeoutMs,
+        memberId: this.#memberId,
+        protocolType: 'consumer',
+        protocols: [{ name: 'range', metadata: Buffer.from('any') }],
+      },
+      patienceMs,
+    );
+    if (joined.errorCode === ErrorCode.MEMBER_ID_REQUIRED) {
+      this.#memberId = joined.memberId;
+      return undefined;
+    }
+    if (joined.errorCode !== 0) {
+      this.#refused(joined.errorCode);
+      return undefined;
+    }
+    this.#memberId = joined.memberId;
+    const member = { generation: joined.generationId, memberId: joined.memberId };
+    const isLeader = joined.leader === joined.memberId;
+    const plan = joined.members.map(({ memberId }, at) => {
+      const share = keys.flatMap((_, index) => (index % joined.members.length === at ? [index] : []));
+      return { memberId, assignment: Buffer.from(JSON.stringify(share)) };
+    });
+    const synced = await connection.request(
+      syncGroupApi,
+      2,
+      {
+        groupId: group,
+        generationId: member.generation,
+        memberId: member.memberId,
+        assignments: isLeader ? plan : [],
+      },
+      patienceMs,
+    );
+    if (synced.errorCode !== 0) {
+      this.#refused(synced.errorCode);
+      return undefined;
+    }
+    const mine = (JSON.parse(Buffer.from(synced.assignment).toString() || '[]') as number[]).map((at) => keys[at]!);
+    for (const key of mine) {
+      const wrong = assignments.take(group, member.generation, key, member.memberId);
+      if (wrong !== undefined) violated(wrong);
+    }
+    return { member, keys: mine };
+  }
+
+  /** Until the generation ends for this member. */
+  async #consume(member: Membership, keys: readonly Key[]): Promise<void> {
+    const { group, fetchVersion, sessionTimeoutMs } = this.#options;
+    const { history, client } = this.context;
+    const { time, random } = client.options;
+    const pollers: { key: Key; poller: Poller; committed: number }[] = [];
+    const process = history.newProcess();
+    history.client(
+      process,
+      'invoke',
+      'assign',
+      keys.map(({ key }) => key),
+      { group },
+    );
+    for (const key of keys) {
+      const committed = await this.#offsets.read(key);
+      // Without an answer nobody knows where to begin.
+      if (committed === undefined) {
+        history.client(
+          process,
+          'fail',
+          'assign',
+          keys.map((each) => each.key),
+          { group },
+        );
+        for (const { poller } of pollers) poller.close();
+        await this.#heartbeat(member);
+        return;
+      }
+      const position = Math.max(0, committed);
+      const attributes = { group };
+      const poller = new Poller(this.context, key, { process, version: fetchVersion, position, attributes });
+      pollers.push({ key, poller, committed });
+    }
+    history.client(
+      process,
+      'ok',
+      'assign',
+      keys.map(({ key }) => key),
+      { group },
+    );
+    let beatMs = time.now;
+    let isMember = true;
+    try {
+      while (this.isRunning && isMember) {
+        if (time.now - beatMs > sessionTimeoutMs / 4) {
+          beatMs = time.now;
+          if (!(await this.#heartbeat(member))) return;
+        }
+        for (const each of pollers) {
+          await each.poller.poll(10);
+          if (each.poller.position <= each.committed || !random.chance(0.5)) continue;
+          const offset = each.poller.position;
+          const code = await this.#offsets.commit(each.key, offset, member);
+          if (code === ErrorCode.NONE) each.committed = offset;
+          else if (code !== undefined && outcomeOfCode(code) === 'fail') isMember = false;
+        }
+        await this.pace();
+      }
+    } finally {
+      for (const { poller } of pollers) poller.close();
+    }
+  }
+
+  async #heartbeat({ generation, memberId }: Membership): Promise<boolean> {
+    const connection = await this.#coordinator.get();
+    if (connection === undefined) return false;
+    const { errorCode } = await connection.request(
+      heartbeatApi,
+      3,
+      { groupId: this.#options.group, generationId: generation, memberId },
+      this.context.client.options.requestTimeoutMs,
+    );
+    if (errorCode !== 0) this.#refused(errorCode);
+    return errorCode === 0;
+  }
+
+  async #leave(): Promise<void> {
+    if (this.#memberId === '') return;
+    const connection = await this.#coordinator.get();
+    const body = { groupId: this.#options.group, memberId: this.#memberId };
+    await connection?.request(leaveGroupApi, 2, body, this.context.client.options.requestTimeoutMs);
+  }
+
+  #refused(code: number): void {
+    if (code === ErrorCode.UNKNOWN_MEMBER_ID) this.#memberId = '';
+    if (code !== ErrorCode.REBALANCE_IN_PROGRESS && code !== ErrorCode.UNKNOWN_MEMBER_ID) this.#coordinator.lose();
+  }
+}
