@@ -32,6 +32,22 @@ describe('SimulatedDisk', () => {
     expect(platter.readBytes('a', 512, 1)).toEqual(Uint8Array.of(2));
   });
 
+  it('keeps what is durable apart from what is written, also when it is given Buffers', async () => {
+    const page = Buffer.alloc(4096, 1);
+    const { time, platter, file } = await withFile({ sync: false });
+    await time.settle(file.write(0, [page]));
+    await time.settle(file.sync());
+    await time.settle(file.write(100, [Buffer.alloc(10, 2)]));
+    await time.settle(file.truncate(2000));
+    await time.settle(file.write(2000, [Buffer.alloc(500, 3)]));
+    const lost = platter.clone();
+    lost.crash(new SeededRandom(1), 'lose');
+    expect(Buffer.from(lost.readBytes('a')).equals(page)).toBe(true);
+    await time.settle(file.sync());
+    expect(platter.readBytes('a', 2000, 500)).toEqual(bytes(3, 500));
+    expect(platter.readBytes('a', 100, 10)).toEqual(bytes(2, 10));
+  });
+
   it('tears un-synced writes at sector grain in any order', async () => {
     const outcomes = new Set<string>();
     for (let seed = 0; seed < 60; seed++) {

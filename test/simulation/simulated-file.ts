@@ -62,8 +62,10 @@ export class SimulatedFile {
     return readPages(this.#pages, this.#size, position, length);
   }
 
-  write(position: number, bytes: Uint8Array): void {
-    if (bytes.length === 0) return;
+  write(position: number, given: Uint8Array): void {
+    if (given.length === 0) return;
+    // A Buffer's slice is a view: pages made with it would share memory, and what was written later would change what is durable.
+    const bytes = new Uint8Array(given.buffer, given.byteOffset, given.length);
     const written = new Map<number, Uint8Array>();
     const end = position + bytes.length;
     for (let page = Math.floor(position / PAGE_BYTES); page * PAGE_BYTES < end; page++) {
