@@ -13,6 +13,7 @@
 import { ErrorCode } from '../../kafka-protocol/error-codes.ts';
 import { assert } from '../../std/assert.ts';
 import type { TimerHandle } from '../../std/environment.ts';
+import { CONSUMER_PROTOCOL_TYPE, isSameSubscription } from './consumer-subscription.ts';
 import type { DurableGroup } from './group-command.ts';
 import type { GroupConfig } from './group-config.ts';
 import { GroupMember } from './group-member.ts';
@@ -43,6 +44,9 @@ export interface GroupHost {
 const NO_BYTES = new Uint8Array(0);
 /** A session timer that fires this late says that the broker stood still, not that members are gone (DECISIONS L2). */
 const LATE_TIMER_MS = 1000;
+/** A client may give a rebalance time-out of 0: absent static members are not asked after more often than this. */
+const ABSENCE_CHECK_MIN_MS = 1000;
+const PERSIST_EMPTY_RETRY_MS = 1000;
 
 export class ClassicGroup {
   readonly groupId: string;
@@ -64,6 +68,8 @@ export class ClassicGroup {
   /** Initial rebalance of an empty group: the wait is extended while members arrive, up to here. */
   #initialJoinUntilMs: number | undefined;
   #assignmentInFlight = false;
+  /** Latest generation that is durable with its assignment: commits are checked against it when they are applied. */
+  #assignedGeneration = -1;
 
   /** `durable`: the generation that a predecessor made durable, if any. */
   constructor(groupId: string, host: GroupHost, durable: DurableGroup | undefined) {
@@ -76,6 +82,7 @@ export class ClassicGroup {
     this.#leader = durable.leader ?? undefined;
     for (const member of durable.members) this.#admit(GroupMember.fromDurable(member, durable.protocol ?? ''));
     this.#state = 'Stable';
+    this.#assignedGeneration = this.#generation;
     for (const member of this.#members.values()) this.#renewSession(member);
     // Without a leader a member left after the assignment was made: its share belongs to nobody until the group rebalances.
     if (this.#leader === undefined) this.#prepareRebalance();
@@ -145,7 +152,8 @@ export class ClassicGroup {
   }
 
   #joinKnown(request: JoinRequest, done: (result: JoinResult) => void): void {
-    const pending = this.#pendingMembers.get(request.memberId);
+    // Ids are promised to dynamic members only: with somebody's instance id two members would hold one instance.
+    const pending = request.groupInstanceId === null ? this.#pendingMembers.get(request.memberId) : undefined;
     if (pending !== undefined) {
       pending.cancel();
       this.#pendingMembers.delete(request.memberId);
@@ -190,10 +198,9 @@ export class ClassicGroup {
     this.#admit(member);
     if (wasLeader) this.#leader = memberId;
     this.#renewSession(member);
-    const unchanged =
-      Buffer.compare(old.metadataFor(this.#protocolName), member.metadataFor(this.#protocolName)) === 0 &&
-      selectProtocol([...this.#members.values()]) === this.#protocolName;
-    if (this.#state !== 'Stable' || !unchanged) {
+    const changesNothing =
+      selectProtocol([...this.#members.values()]) === this.#protocolName && !this.#isResubscribed(old, member);
+    if (this.#state !== 'Stable' || !changesNothing) {
       this.#park(member, done);
       if (this.#state !== 'PreparingRebalance') return this.#prepareRebalance();
       return this.#completeJoinIfAllJoined();
@@ -215,6 +222,12 @@ export class ClassicGroup {
         });
       },
     );
+  }
+
+  /** Kafka leaves a static member's new subscription unnoticed until the next rebalance; here it starts one. */
+  #isResubscribed(old: GroupMember, member: GroupMember): boolean {
+    if (this.#protocolType !== CONSUMER_PROTOCOL_TYPE) return false;
+    return !isSameSubscription(old.metadataFor(this.#protocolName), member.metadataFor(this.#protocolName));
   }
 
   #park(member: GroupMember, done: (result: JoinResult) => void): void {
@@ -273,7 +286,8 @@ export class ClassicGroup {
     const joined = [...this.#members.values()].filter(({ awaitingJoin }) => awaitingJoin !== undefined);
     if (this.#members.size > 0 && joined.length === 0) {
       // Only static members are left and none came back in time: their sessions decide how long they are waited for.
-      this.#phaseTimer = this.#host.after(this.#rebalanceTimeoutMs(), () => this.#completeJoin());
+      const delayMs = Math.max(ABSENCE_CHECK_MIN_MS, this.#rebalanceTimeoutMs());
+      this.#phaseTimer = this.#host.after(delayMs, () => this.#completeJoin());
       return;
     }
     this.#generation += 1;
@@ -296,10 +310,18 @@ export class ClassicGroup {
     this.#state = 'Empty';
     this.#protocolName = undefined;
     this.#leader = undefined;
+    this.#persistEmpty(this.#generation);
+  }
+
+  /** Until it is durable, the group's offsets never expire and it can not be deleted; a successor finds members that are gone, and lets them expire. */
+  #persistEmpty(generation: number): void {
+    if (this.#state !== 'Empty' || this.#generation !== generation) return;
     this.#host.persist(
       this.#durable(() => NO_BYTES),
-      () => {
-        // Whether or not this became durable, the group is empty here; a successor finds members that are gone and lets them expire.
+      (errorCode) => {
+        if (errorCode !== ErrorCode.NONE) {
+          this.#host.after(PERSIST_EMPTY_RETRY_MS, () => this.#persistEmpty(generation));
+        }
       },
     );
   }
@@ -337,6 +359,7 @@ export class ClassicGroup {
     );
     const assignmentOf = (member: GroupMember) => assignments.get(member.memberId) ?? NO_BYTES;
     this.#host.persist(this.#durable(assignmentOf), (errorCode) => {
+      if (errorCode === ErrorCode.NONE) this.#assignedGeneration = generation;
       // A rebalance began meanwhile: those who waited were told so, and the next generation is another one.
       if (this.#state !== 'CompletingRebalance' || this.#generation !== generation) return;
       this.#assignmentInFlight = false;
@@ -395,15 +418,22 @@ export class ClassicGroup {
     return { errorCode: ErrorCode.NONE, removedMemberId: member.memberId };
   }
 
-  /** Whether a commit may be proposed; it is checked again when it is applied (group-state.ts). Counts as a sign of life. */
+  /**
+   * Whether a commit may be proposed; it is checked again when it is applied (group-state.ts). Counts as a sign of life.
+   *
+   * Without a generation it is an admin's or that of a consumer which assigns partitions itself, also if that one has an instance id.
+   */
   checkCommit(identity: MemberIdentity, generation: number): ErrorCode {
-    const claimsMembership = generation >= 0 || identity.memberId !== '' || identity.groupInstanceId !== null;
-    if (!claimsMembership) return this.#state === 'Empty' ? ErrorCode.NONE : ErrorCode.UNKNOWN_MEMBER_ID;
+    if (generation < 0 && this.#state === 'Empty') return ErrorCode.NONE;
+    if (generation < 0 && identity.memberId === '' && identity.groupInstanceId === null) {
+      return ErrorCode.UNKNOWN_MEMBER_ID;
+    }
     const member = this.#identify(identity);
     if (!(member instanceof GroupMember)) return member;
     if (generation !== this.#generation) return ErrorCode.ILLEGAL_GENERATION;
     this.#renewSession(member);
-    return this.#state === 'CompletingRebalance' ? ErrorCode.REBALANCE_IN_PROGRESS : ErrorCode.NONE;
+    // Also when the next rebalance began before this generation had its assignment: it never becomes durable then, and the member must not take that for having been thrown out.
+    return generation === this.#assignedGeneration ? ErrorCode.NONE : ErrorCode.REBALANCE_IN_PROGRESS;
   }
 
   describe(): GroupDescription {

@@ -26,7 +26,7 @@ export interface CommittedPosition {
   readonly topic: string;
   readonly partition: number;
   readonly committedOffset: number;
-  /** As the replica on this broker knows it; undefined if it has none. */
+  /** As the replica on this broker knows it; undefined if it has none, or the topic was deleted since. */
   readonly highWatermark: number | undefined;
 }
 
@@ -84,8 +84,11 @@ export class GroupCoordinator {
     const placement = topic?.partitions[partitionOf(groupId, topic.partitions.length)];
     if (placement === undefined) return ErrorCode.COORDINATOR_NOT_AVAILABLE;
     const announcement = groups.leaderOf(placement.groupId);
-    const broker = announcement === undefined ? undefined : cluster.image.brokers.get(announcement.leader);
-    return broker ?? ErrorCode.COORDINATOR_NOT_AVAILABLE;
+    // Only who is in the Metadata list, too: a client that is sent to a dead broker asks again much later.
+    if (announcement === undefined || !cluster.liveBrokers().includes(announcement.leader)) {
+      return ErrorCode.COORDINATOR_NOT_AVAILABLE;
+    }
+    return cluster.image.brokers.get(announcement.leader) ?? ErrorCode.COORDINATOR_NOT_AVAILABLE;
   }
 
   /** Topic id for what is committed now; undefined if the topic or partition does not exist. */
@@ -99,7 +102,9 @@ export class GroupCoordinator {
     for (const shard of this.#shards.values()) {
       if (shard.availability() !== ErrorCode.NONE) continue;
       for (const { groupId, topic, partition, value } of shard.committedOffsets()) {
-        const highWatermark = this.#options.cluster.partition(topic, partition)?.highWatermark;
+        // A position in a topic that is gone says nothing about its successor of the same name.
+        const log = this.#options.cluster.partition(topic, partition);
+        const highWatermark = log?.topicId === value.topicId ? log.highWatermark : undefined;
         yield { groupId, topic, partition, committedOffset: value.offset, highWatermark };
       }
     }

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { SimulatedTime } from '../../../test/simulation/simulated-clock.ts';
+import { consumerProtocolSubscription, encodeVersioned } from '../../kafka-protocol/coordinator-records.ts';
 import { ErrorCode } from '../../kafka-protocol/error-codes.ts';
 import type { ProposalOutcome } from '../../raft/raft-group.ts';
 import { logIndex, term } from '../../std/brands.ts';
@@ -27,6 +28,13 @@ const CONFIG = {
 };
 const TOPIC_ID = 'AAAAAAAAAAAAAAAAAAAAAg';
 const bytes = (text: string) => new Uint8Array(Buffer.from(text));
+/** A consumer's metadata; what it owns changes with every restart and rebalance. */
+const subscription = (topics: string[], owned: number[] = []) =>
+  encodeVersioned(
+    consumerProtocolSubscription,
+    { topics, ownedPartitions: owned.map((partition) => ({ topic: topics[0]!, partitions: [partition] })) },
+    1,
+  );
 const text = (value: Uint8Array | undefined) => Buffer.from(value ?? []).toString();
 
 /** One shard on virtual time; proposals are applied when the test says so (or at once), to the state that a successor takes over. */
@@ -241,6 +249,25 @@ describe('joining', () => {
     expect(h.join().result?.errorCode).toBe(ErrorCode.GROUP_MAX_SIZE_REACHED);
   });
 
+  it('keeps to ids that fit into an answer, however long the name of the client is', () => {
+    const { memberId } = h.join({ clientId: 'é'.repeat(16_000), requiresKnownMemberId: true }).result!;
+    expect(memberId).toMatch(/^é{249}-[0-9a-f-]{36}$/);
+    const half = h.join({ clientId: `${'x'.repeat(248)}😀`, requiresKnownMemberId: true }).result!;
+    expect(half.memberId).toMatch(/^x{248}-[0-9a-f-]{36}$/);
+  });
+
+  it('gives an id that it promised to a dynamic member to no static one', async () => {
+    const first = h.join({ groupInstanceId: 'i1' });
+    await h.time.runFor(200);
+    h.sync(first.result!, {}, 'i1');
+    await h.time.runFor(0);
+    const { memberId } = h.join({ requiresKnownMemberId: true }).result!;
+    const protocols = [{ name: 'other', metadata: bytes('') }];
+    expect(h.join({ memberId, groupInstanceId: 'i1', protocols }).result?.errorCode).toBe(ErrorCode.FENCED_INSTANCE_ID);
+    expect(h.join({ memberId, groupInstanceId: 'i2' }).result?.errorCode).toBe(ErrorCode.UNKNOWN_MEMBER_ID);
+    expect(await h.describe()).toMatchObject({ members: 1, protocol: 'range' });
+  });
+
   it('drops dynamic members that do not rejoin within the rebalance time-out', async () => {
     const [leader, follower] = await h.stablePair();
     const third = h.join();
@@ -326,6 +353,21 @@ describe('sessions', () => {
     expect(h.heartbeat(leader)).toBe(ErrorCode.NONE);
   });
 
+  it('becomes empty, durably, also when the first attempt fails', async () => {
+    const [leader, follower] = await h.stablePair();
+    h.applyAtOnce = false;
+    h.shard.leave(
+      'g',
+      [leader, follower].map(({ memberId }) => ({ memberId, groupInstanceId: null })),
+      () => {},
+    );
+    while (h.queue.length > 0) h.loseNext();
+    h.applyAtOnce = true;
+    expect(h.state.group('g')?.members).toHaveLength(2);
+    await h.time.runFor(1_100);
+    expect(h.state.group('g')).toMatchObject({ members: [], generation: 2 });
+  });
+
   it('becomes empty, durably, when the last member leaves', async () => {
     const [leader, follower] = await h.stablePair();
     let left: readonly ErrorCode[] = [];
@@ -370,14 +412,38 @@ describe('static members', () => {
     expect(second.result!.members).toHaveLength(1);
   });
 
-  it('rebalances when it comes back with another subscription', async () => {
-    const first = h.join({ groupInstanceId: 'i1' });
+  it('rebalances when it comes back with another subscription, not with the same in other bytes', async () => {
+    const protocols = (topics: string[], owned: number[]) => [{ name: 'range', metadata: subscription(topics, owned) }];
+    const first = h.join({ groupInstanceId: 'i1', protocols: protocols(['a', 'b'], [0, 1]) });
     await h.time.runFor(200);
     h.sync(first.result!, {}, 'i1');
     await h.time.runFor(0);
-    const second = h.join({ groupInstanceId: 'i1', protocols: [{ name: 'range', metadata: bytes('others') }] });
+    const restarted = h.join({ groupInstanceId: 'i1', protocols: protocols(['b', 'a'], []) });
     await h.time.runFor(0);
-    expect(second.result).toMatchObject({ errorCode: 0, generation: 2 });
+    expect(restarted.result).toMatchObject({ errorCode: 0, generation: 1 });
+    const changed = h.join({ groupInstanceId: 'i1', protocols: protocols(['a', 'c'], []) });
+    await h.time.runFor(0);
+    expect(changed.result).toMatchObject({ errorCode: 0, generation: 2 });
+  });
+
+  it('is waited for without haste when nobody gives time for a rebalance', async () => {
+    const [leaving, staying] = [h.join(), h.join({ groupInstanceId: 'i1', sessionTimeoutMs: 60_000 })];
+    await h.time.runFor(300);
+    h.sync(leaving.result!);
+    h.sync(staying.result!, {}, 'i1');
+    await h.time.runFor(0);
+    const noTime = { memberId: staying.result!.memberId, groupInstanceId: 'i1', rebalanceTimeoutMs: 0 };
+    expect(h.join({ ...noTime, sessionTimeoutMs: 60_000 }).result).toMatchObject({ generation: 1 });
+    let timers = 0;
+    const after = h.time.after.bind(h.time);
+    h.time.after = (delayMs, callback) => {
+      if (++timers > 100) throw new Error('It does nothing but wait');
+      return after(delayMs, callback);
+    };
+    h.shard.leave('g', [{ memberId: leaving.result!.memberId, groupInstanceId: null }], () => {});
+    await h.time.runFor(5_000);
+    expect(timers).toBeLessThan(10);
+    expect(h.join(noTime).result).toMatchObject({ errorCode: 0, generation: 2 });
   });
 
   it('is removed by an admin that names its instance', async () => {
@@ -409,6 +475,49 @@ describe('offsets', () => {
     const joined = h.join();
     await h.time.runFor(200);
     expect(await h.commit(1, joined.result)).toBe(ErrorCode.REBALANCE_IN_PROGRESS);
+    // Nor when the next rebalance overtakes the assignment; the member is still one, and is told so.
+    h.join();
+    expect((await h.describe()).state).toBe('PreparingRebalance');
+    expect(await h.commit(1, joined.result)).toBe(ErrorCode.REBALANCE_IN_PROGRESS);
+  });
+
+  it('takes commits of the last generation while the next one gathers', async () => {
+    const [leader] = await h.stablePair();
+    h.join();
+    expect((await h.describe()).state).toBe('PreparingRebalance');
+    expect(await h.commit(5, leader)).toBe(ErrorCode.NONE);
+    expect(await h.committed()).toBe(5);
+  });
+
+  it('takes a commit without a generation from a named consumer that assigns partitions itself', async () => {
+    const alone = { generation: -1, memberId: 'named' } as JoinResult;
+    expect(await h.commit(5, alone)).toBe(ErrorCode.NONE);
+    expect(await h.commit(6, alone)).toBe(ErrorCode.NONE);
+    await h.stablePair();
+    expect(await h.commit(7, alone)).toBe(ErrorCode.UNKNOWN_MEMBER_ID);
+    expect(await h.committed()).toBe(6);
+  });
+
+  it('of topics that nobody in a living group subscribes to expire, the others do not', async () => {
+    h.clusterTimeMs = 1_000;
+    const joined = h.join({ protocols: [{ name: 'range', metadata: subscription(['t']) }] });
+    await h.time.runFor(200);
+    h.sync(joined.result!, {});
+    await h.time.runFor(0);
+    expect(await h.commit(5, joined.result)).toBe(ErrorCode.NONE);
+    const other = { topic: 'gone', topicId: TOPIC_ID, partition: 0, offset: 1, leaderEpoch: 0, metadata: '' };
+    h.state.apply({
+      ...{ kind: 'commitOffsets', groupId: 'g', generation: 1, memberId: joined.result!.memberId },
+      ...{ groupInstanceId: null, timestampMs: 1_000, offsets: [other] },
+    });
+    h.clusterTimeMs = 1_000_999;
+    h.shard.expireOffsets();
+    await h.time.runFor(0);
+    expect([...h.state.offsets('g').keys()]).toEqual(['t', 'gone']);
+    h.clusterTimeMs = 1_001_001;
+    h.shard.expireOffsets();
+    await h.time.runFor(0);
+    expect([...h.state.offsets('g').keys()]).toEqual(['t']);
   });
 
   it('stores offsets of a group that has no members, and tells a stranger with a generation what its version knows', async () => {

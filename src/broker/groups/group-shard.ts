@@ -4,13 +4,12 @@
  * Promises: nothing is answered before this broker is a leader whose own-term entry is applied (DECISIONS L6); what becomes durable is answered after apply; when leadership goes, all that is
  * parked is answered with NOT_COORDINATOR and the running groups are dropped.
  */
-import { consumerProtocolSubscription, decodeVersioned } from '../../kafka-protocol/coordinator-records.ts';
 import { ErrorCode } from '../../kafka-protocol/error-codes.ts';
-import { ProtocolError } from '../../kafka-protocol/protocol-error.ts';
 import type { ProposalOutcome } from '../../raft/raft-group.ts';
 import { assert } from '../../std/assert.ts';
 import type { Environment } from '../../std/environment.ts';
 import { ClassicGroup, type GroupHost, joinError, syncError } from './classic-group.ts';
+import { CONSUMER_PROTOCOL_TYPE, subscribedTopics } from './consumer-subscription.ts';
 import { type CommittedOffset, encodeGroupCommand, type GroupCommand } from './group-command.ts';
 import type { GroupConfig } from './group-config.ts';
 import type {
@@ -50,6 +49,9 @@ export interface OffsetAnswer {
 }
 
 const FORGET_IDLE_AT_SIZE_MIN = 64;
+/** Of the client's name in a member id: a client id may be as long as a string can be, a member id is longer. */
+const MEMBER_ID_PREFIX_MAX = 249;
+const NO_TOPICS: ReadonlySet<string> = new Set();
 const COMMITTED_ANY_TIME = Number.MAX_SAFE_INTEGER;
 
 export class GroupShard {
@@ -71,7 +73,7 @@ export class GroupShard {
       config,
       nowMs: () => environment.clock.monotonicMs(),
       after: (delayMs, callback) => environment.timers.after(delayMs, callback),
-      newMemberId: (prefix) => `${prefix}-${uuidOf(environment.random.bytes(16))}`,
+      newMemberId: (prefix) => `${prefixOf(prefix)}-${uuidOf(environment.random.bytes(16))}`,
       timestampMs: () => this.#nowMs(),
       persist: (group, done) => this.#propose({ kind: 'writeGroup', group }, done),
     };
@@ -151,8 +153,7 @@ export class GroupShard {
     if (unavailable !== ErrorCode.NONE) return done(unavailable);
     const group = this.#find(request.groupId);
     if (group === undefined) {
-      const isMember = request.generation >= 0 || request.memberId !== '' || request.groupInstanceId !== null;
-      if (isMember) return done(request.unknownGroupError);
+      if (request.generation >= 0) return done(request.unknownGroupError);
     } else {
       const refusal = group.checkCommit(request, request.generation);
       if (refusal !== ErrorCode.NONE) return done(refusal);
@@ -232,7 +233,7 @@ export class GroupShard {
     const group = this.#groups.get(groupId);
     const topics = new Set<string>();
     for (const metadata of group?.memberMetadata() ?? []) {
-      const subscribed = group!.protocolType === 'consumer' ? readSubscription(metadata) : undefined;
+      const subscribed = group!.protocolType === CONSUMER_PROTOCOL_TYPE ? subscribedTopics(metadata) : undefined;
       if (subscribed === undefined) return 'unknown';
       for (const topic of subscribed) topics.add(topic);
     }
@@ -252,31 +253,36 @@ export class GroupShard {
     );
   }
 
-  /** Proposes the removal of what offsets.retention.minutes has outlived: of groups without members, counted from when they became empty or from the commit, whichever is later. */
+  /**
+   * Proposes the removal of what offsets.retention.minutes has outlived: of groups without members, counted from when they became empty or from the commit, whichever is later; of stable
+   * consumer groups, for topics that no member subscribes to any more (deleted ones, for one), counted from the commit.
+   */
   expireOffsets(): void {
     const nowMs = this.#options.clusterTimeMs();
     if (nowMs === undefined || this.availability() !== ErrorCode.NONE) return;
     const expiredBeforeMs = nowMs - this.#options.config.offsetsRetentionMs;
     for (const { groupId, members, stateTimestampMs } of [...this.#state.groups()]) {
       const running = this.#groups.get(groupId);
-      if (members.length > 0 || (running !== undefined && !running.isIdle)) continue;
-      if (stateTimestampMs > expiredBeforeMs) continue;
+      const hasMembers = members.length > 0 || (running !== undefined && !running.isIdle);
+      if (hasMembers ? running?.state !== 'Stable' : stateTimestampMs > expiredBeforeMs) continue;
+      const inUse = hasMembers ? this.subscribedTopics(groupId) : NO_TOPICS;
+      if (inUse === 'unknown') continue;
       const expired: { topic: string; partition: number }[] = [];
       let kept = 0;
       for (const [topic, partitions] of this.#state.offsets(groupId)) {
         for (const [partition, { commitTimestampMs }] of partitions) {
-          if (commitTimestampMs <= expiredBeforeMs) expired.push({ topic, partition });
+          if (commitTimestampMs <= expiredBeforeMs && !inUse.has(topic)) expired.push({ topic, partition });
           else kept += 1;
         }
       }
-      if (expired.length === 0 && kept > 0) continue;
+      if (expired.length === 0 && (kept > 0 || hasMembers)) continue;
       this.#propose(
         {
           kind: 'deleteOffsets',
           groupId,
           partitions: expired,
           committedBeforeMs: expiredBeforeMs,
-          dropGroupIfEmpty: true,
+          dropGroupIfEmpty: !hasMembers,
         },
         () => {
           // Not durable: the next round proposes it again.
@@ -335,14 +341,9 @@ export class GroupShard {
   }
 }
 
-/** Undefined if the bytes are no consumer's subscription: what a member sends here is its own business. */
-function readSubscription(metadata: Uint8Array): readonly string[] | undefined {
-  try {
-    return decodeVersioned(consumerProtocolSubscription, metadata).topics;
-  } catch (error) {
-    if (error instanceof ProtocolError) return undefined;
-    throw error;
-  }
+function prefixOf(name: string): string {
+  // The cut must not leave half of a character: the client would send back another id.
+  return name.slice(0, MEMBER_ID_PREFIX_MAX).replace(/[\ud800-\udbff]$/, '');
 }
 
 function uuidOf(random: Uint8Array): string {

@@ -154,15 +154,12 @@ export class GroupState {
   }
 }
 
-/** The rule of a commit against what is durable: a member of the current generation, or nobody's group (KAFKA_PROTOCOL: generation -1). */
+/** The rule of a commit against what is durable: by a member in the current generation, or without a generation while the group has no members. */
 function checkCommit(
   group: DurableGroup | undefined,
   commit: { generation: number; memberId: string; groupInstanceId: string | null },
 ): ErrorCode {
-  const claimsMembership = commit.generation >= 0 || commit.memberId !== '' || commit.groupInstanceId !== null;
-  if (!claimsMembership) {
-    return group === undefined || group.members.length === 0 ? ErrorCode.NONE : ErrorCode.UNKNOWN_MEMBER_ID;
-  }
+  if (commit.generation < 0 && (group === undefined || group.members.length === 0)) return ErrorCode.NONE;
   if (group === undefined) return ErrorCode.UNKNOWN_MEMBER_ID;
   const member = findDurableMember(group, commit);
   if (member === 'fenced') return ErrorCode.FENCED_INSTANCE_ID;
