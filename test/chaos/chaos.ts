@@ -1,16 +1,18 @@
 /**
  * `npm run chaos -- --scenario NAME --seconds S --seed N` and `--all`: real brokers under real faults, judged from what clients saw. Exit code 0 only if every run proved something and kept the
- * promise.
+ * promise. `--cascade` is the experiment of the cascading failure.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { probeCapabilities } from './capabilities.ts';
+import { cascadeTable, runCascade } from './cascade.ts';
 import { type RunResult, runScenario } from './run-scenario.ts';
 import { SCENARIOS, type Scenario } from './scenarios.ts';
 
 const USAGE = `npm run chaos -- --scenario NAME[,NAME…] | --all [--seconds 60] [--seed N] [--runs 1] [--out DIR] [--port 26092]
+       npm run chaos -- --cascade [--nodes 3,5,7]
        npm run chaos -- --list`;
 const MEMORY_DIRECTORY = '/dev/shm';
 
@@ -19,6 +21,8 @@ const { values: options } = parseArgs({
     scenario: { type: 'string' },
     all: { type: 'boolean', default: false },
     list: { type: 'boolean', default: false },
+    cascade: { type: 'boolean', default: false },
+    nodes: { type: 'string', default: '3,5,7' },
     seconds: { type: 'string', default: '60' },
     seed: { type: 'string' },
     runs: { type: 'string', default: '1' },
@@ -40,6 +44,16 @@ async function main(): Promise<number> {
   if (options.list) {
     for (const { name, proves } of SCENARIOS) process.stdout.write(`${name.padEnd(24)} ${proves}\n`);
     return 0;
+  }
+  if (options.cascade) {
+    const rows = await runCascade({
+      sizes: options.nodes.split(',').map(Number),
+      outDirectory: resolve(options.out),
+      port: Number(options.port),
+      say: (line) => process.stdout.write(`${line}\n`),
+    });
+    process.stdout.write(`\n${cascadeTable(rows)}`);
+    return rows.every(({ problems }) => problems.length === 0) ? 0 : 1;
   }
   const scenarios = chosen();
   const seconds = Number(options.seconds);

@@ -41,7 +41,12 @@ const COLOR = {
 export function draw(picture: Picture): string {
   const { measurement, brokers, faults, violations } = picture;
   const endSeconds = Math.max(1, (measurement.bins.at(-1)?.atSeconds ?? 0) + 0.25);
-  const x = (seconds: number): number => LEFT + (Math.min(seconds, endSeconds) / endSeconds) * PLOT_WIDTH;
+  // Starting the brokers is no part of the picture.
+  const firstAcknowledged = measurement.bins.find((bin) => bin.acknowledgedPerSecond > 0)?.atSeconds ?? 0;
+  const startSeconds = Math.max(0, firstAcknowledged - 0.5);
+  const spanSeconds = endSeconds - startSeconds;
+  const x = (seconds: number): number =>
+    LEFT + (Math.max(0, Math.min(seconds, endSeconds) - startSeconds) / spanSeconds) * PLOT_WIDTH;
   const lanesTop = 112;
   const throughputTop = lanesTop + brokers.length * LANE_HEIGHT + GAP;
   const latencyTop = throughputTop + PANEL_HEIGHT + GAP;
@@ -80,7 +85,7 @@ export function draw(picture: Picture): string {
 
   const maximum = niceCeil(Math.max(1, ...measurement.bins.map((bin) => bin.acknowledgedPerSecond)));
   parts.push(...axis(throughputTop, `records/s`, [0, maximum / 2, maximum], (v) => v / maximum, formatCount));
-  const binWidth = PLOT_WIDTH / Math.max(1, measurement.bins.length);
+  const binWidth = (0.25 / spanSeconds) * PLOT_WIDTH;
   for (const bin of measurement.bins) {
     let base = throughputTop + PANEL_HEIGHT;
     for (const [value, color] of [
@@ -131,9 +136,11 @@ export function draw(picture: Picture): string {
       ['(no line: nothing was acknowledged)', 'none'],
     ]),
   );
-  const step = niceCeil(endSeconds / 12);
-  for (let s = 0; s <= endSeconds; s += step) {
-    parts.push(text(x(s), latencyTop + PANEL_HEIGHT + 16, `${s} s`, { anchor: 'middle', color: COLOR.faint }));
+  const step = niceCeil(spanSeconds / 12);
+  for (let s = 0; s <= spanSeconds; s += step) {
+    parts.push(
+      text(x(startSeconds + s), latencyTop + PANEL_HEIGHT + 16, `${s} s`, { anchor: 'middle', color: COLOR.faint }),
+    );
   }
   if (picture.healedAtSeconds !== undefined) {
     const at = x(picture.healedAtSeconds);
@@ -142,8 +149,13 @@ export function draw(picture: Picture): string {
       text(at + 4, lanesTop - 4, 'all healed', { color: COLOR.good, size: 11 }),
     );
   }
+  const named = new Set<string>();
   for (const { time, kind } of violations) {
     const at = x(time / 1e9);
+    if (!named.has(kind) && named.size < brokers.length) {
+      parts.push(text(at + 8, lanesTop + 15 + named.size * LANE_HEIGHT, kind, { color: COLOR.bad, weight: 'bold' }));
+      named.add(kind);
+    }
     parts.push(
       `<line x1="${at}" x2="${at}" y1="${lanesTop}" y2="${latencyTop + PANEL_HEIGHT}" stroke="${COLOR.bad}" stroke-width="1.5"/>`,
       `<path d="M${at - 6} ${lanesTop - 12}h12l-6 11z" fill="${COLOR.bad}"><title>${escapeXml(kind)}</title></path>`,
