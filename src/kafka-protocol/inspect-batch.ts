@@ -6,9 +6,12 @@
  *
  *  - Uncompressed: always. It costs some 50 ns a record and no allocation, and it proves what readers rely on: as many
  *    records as the header says, offset deltas 0, 1, 2 …, every length inside of its record.
- *  - Compressed: the broker would have to decompress each batch (a third of a core at 100 MB/s) to find faults that only a
- *    broken producer makes and that only readers of its own batches see; the CRC shows that the bytes are the producer's.
- *    So the header is believed, unless its timestamps are in doubt. Offsets in time (ListOffsets, retention) rest on
+ *  - Compressed: Kafka decompresses each batch and refuses what is not well-formed. Here that would be a third of a core
+ *    at 100 MB/s, to find faults that only a broken producer makes and that only readers of its own batches see: the CRC
+ *    shows that the bytes are the producer's, and the offsets that a batch takes come from its header, which is checked.
+ *    So the header is believed, unless its timestamps are in doubt; and whoever reads compressed records later takes
+ *    nothing in them for granted (`records.ts`). The price: a producer that is allowed to write to a topic can store a
+ *    batch there which consumers cannot read. Offsets in time (ListOffsets, retention) rest on
  *    `maxTimestamp`, and two clients get it wrong:
  *     - sarama sends −1, recognized by a maximum below the base;
  *     - kafkajs sorts timestamps as strings and forgets the records that have none, so its maximum looks plausible. It

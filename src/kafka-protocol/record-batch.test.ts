@@ -1,5 +1,7 @@
+import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { ProtocolError } from './protocol-error.ts';
 import { iterateBatches, RECORD_BATCH_HEADER_BYTES, RecordBatch, stampedHeader } from './record-batch.ts';
 import { encodeRecordBatch, findByTimestamp, findMaxTimestamp, type NewRecord, readRecords } from './records.ts';
 
@@ -151,5 +153,28 @@ describe('findByTimestamp()', () => {
 
   it('finds the highest timestamp', () => {
     expect(findMaxTimestamp(batch)).toEqual({ offset: 11, timestamp: 3000 });
+  });
+});
+
+describe('compressed records, which nobody looked at before', () => {
+  /** One record whose byte at `position` (2 timestamp delta, 3 offset delta; zig-zag) was changed before it was compressed. */
+  const tampered = (timestamp: number, position: number, value: number) => {
+    const compress = (bytes: Uint8Array): Uint8Array => {
+      const changed = Uint8Array.from(bytes);
+      changed[position] = value;
+      return gzipSync(changed);
+    };
+    return RecordBatch.at(
+      encodeRecordBatch([{ timestamp, value: text('v') }], { baseOffset: 10, compression: { codec: 1, compress } }),
+    )!;
+  };
+
+  it('give no offset outside of their batch, and no timestamp that cannot be sent', () => {
+    expect(findByTimestamp(tampered(1000, 3, 0), 1000)).toEqual({ offset: 10, timestamp: 1000 });
+    for (const value of [1, 2, 39]) {
+      expect(() => findByTimestamp(tampered(1000, 3, value), 1000)).toThrow(ProtocolError);
+      expect(() => readRecords(tampered(1000, 3, value))).toThrow(ProtocolError);
+    }
+    expect(() => findByTimestamp(tampered(Number.MAX_SAFE_INTEGER, 2, 2), 1000)).toThrow(ProtocolError);
   });
 });

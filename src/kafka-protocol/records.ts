@@ -3,6 +3,7 @@
  * the load generator. The path of a record through the broker never does.
  */
 import { decompress } from './compression.ts';
+import { ProtocolError } from './protocol-error.ts';
 import { NO_TIMESTAMP, RECORD_BATCH_HEADER_BYTES, type RecordBatch, writeBatchHeader } from './record-batch.ts';
 import { RecordCursor, type RecordHeader } from './record-cursor.ts';
 
@@ -37,7 +38,7 @@ export function readRecords(batch: RecordBatch, decompressedBytesMax = DECOMPRES
   const records: LogRecord[] = [];
   while (cursor.next()) {
     records.push({
-      offset: batch.baseOffset + cursor.offsetDelta,
+      offset: offsetAt(batch, cursor),
       timestamp: timestampAt(batch, cursor),
       key: cursor.key,
       value: cursor.value,
@@ -60,7 +61,7 @@ export function findByTimestamp(
   if (batch.maxTimestamp < timestamp || batch.lastOffset < offsetMin) return undefined;
   const cursor = openCursor(batch, decompressedBytesMax);
   while (cursor.next()) {
-    const offset = batch.baseOffset + cursor.offsetDelta;
+    const offset = offsetAt(batch, cursor);
     const found = timestampAt(batch, cursor);
     if (found >= timestamp && offset >= offsetMin) return { offset, timestamp: found };
   }
@@ -119,8 +120,19 @@ function openCursor(batch: RecordBatch, decompressedBytesMax: number): RecordCur
   return new RecordCursor(decompress(batch.codec, batch.records, decompressedBytesMax), batch.recordCount);
 }
 
+/** Compressed records are stored as they came (`inspect-batch.ts`): what their producer wrote is checked by whoever reads them. */
+function offsetAt(batch: RecordBatch, { offsetDelta }: RecordCursor): number {
+  if (offsetDelta < 0 || offsetDelta > batch.lastOffsetDelta) {
+    throw new ProtocolError(`Offset delta ${offsetDelta} in a batch that ends at ${batch.lastOffsetDelta}`);
+  }
+  return batch.baseOffset + offsetDelta;
+}
+
 function timestampAt(batch: RecordBatch, cursor: RecordCursor): number {
-  return batch.isLogAppendTime ? batch.maxTimestamp : batch.baseTimestamp + cursor.timestampDelta;
+  if (batch.isLogAppendTime) return batch.maxTimestamp;
+  const timestamp = batch.baseTimestamp + cursor.timestampDelta;
+  if (!Number.isSafeInteger(timestamp)) throw new ProtocolError('Timestamp outside of the supported range');
+  return timestamp;
 }
 
 /** Sizes of one record, worked out before anything is written so that a batch is one allocation. */
