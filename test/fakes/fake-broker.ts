@@ -34,6 +34,8 @@ export class FakePartition implements PartitionLog {
   readonly produced: { records: Uint8Array; options: ProduceOptions; done: (result: ProduceResult) => void }[] = [];
   readonly listeners = new Set<() => void>();
   reads = 0;
+  /** Set: what is read comes from files, once this resolves. */
+  files: Promise<void> | undefined;
 
   constructor(topic: string, topicId: string, partition: number) {
     this.topic = topic;
@@ -67,8 +69,13 @@ export class FakePartition implements PartitionLog {
     this.produced.push({ records, options, done });
   }
 
-  read(fetchOffset: number, maxBytes: number, atLeastOne: boolean): ReadResult {
+  read(fetchOffset: number, maxBytes: number, atLeastOne: boolean): ReadResult | Promise<ReadResult> {
     this.reads++;
+    const result = this.#read(fetchOffset, maxBytes, atLeastOne);
+    return this.files === undefined ? result : this.files.then(() => result);
+  }
+
+  #read(fetchOffset: number, maxBytes: number, atLeastOne: boolean): ReadResult {
     const facts = { highWatermark: this.highWatermark, logStartOffset: this.logStartOffset };
     if (fetchOffset < this.logStartOffset || fetchOffset > this.highWatermark) {
       return { ...facts, errorCode: ErrorCode.OFFSET_OUT_OF_RANGE, records: [], sizeBytes: 0 };

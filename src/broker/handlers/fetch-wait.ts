@@ -4,7 +4,7 @@
 import { ErrorCode } from '../../kafka-protocol/error-codes.ts';
 import type { Timers } from '../../std/environment.ts';
 import type { RequestContext } from '../network/dispatch.ts';
-import type { FetchTarget } from './fetch-target.ts';
+import { divergenceOf, type FetchTarget } from './fetch-target.ts';
 import { NOT_READY_PARK_MS } from './partition-access.ts';
 
 export class FetchWait {
@@ -28,6 +28,11 @@ export class FetchWait {
     this.#mayWait = maxWaitMs > 0 && targets.length > 0;
     this.#bytes = new Array<number>(targets.length).fill(0);
     for (let position = 0; position < targets.length; position++) this.#look(position);
+  }
+
+  /** Bytes that can be read now, each partition with its own limit. */
+  get availableBytes(): number {
+    return this.#availableBytes;
   }
 
   get isOver(): boolean {
@@ -66,8 +71,9 @@ export class FetchWait {
 
   /** Accounts for one target as it is now. */
   #look(position: number): void {
-    const { log, errorCode, fetchOffset, maxBytes, divergingEpoch } = this.#targets[position]!;
-    if (log === undefined || errorCode !== ErrorCode.NONE || divergingEpoch !== undefined) {
+    const target = this.#targets[position]!;
+    const { log, errorCode, fetchOffset, maxBytes } = target;
+    if (log === undefined || errorCode !== ErrorCode.NONE) {
       this.#mustAnswer = true;
       return;
     }
@@ -85,7 +91,8 @@ export class FetchWait {
     if (before === NOT_READY) this.#notReady--;
     else this.#availableBytes -= before;
     if (fetchOffset < log.logStartOffset || fetchOffset > log.highWatermark) this.#mustAnswer = true;
-    const available = this.#mustAnswer ? 0 : log.bytesAvailable(fetchOffset, maxBytes);
+    else if (divergenceOf(target) !== undefined) this.#mustAnswer = true;
+    const available = this.#mustAnswer ? 0 : log.bytesAvailable(fetchOffset, Math.max(0, maxBytes));
     this.#bytes[position] = available;
     this.#availableBytes += available;
   }

@@ -104,14 +104,35 @@ describe('Fetch', () => {
 
   test('tells a reader whose log is another one where they parted', async () => {
     broker.partition('t').append(10);
-    const [answer] = partitionsOf(await fetch([{ fetchOffset: 1, lastFetchedEpoch: 9 }]));
+    const [answer] = partitionsOf(await fetch([{ fetchOffset: 2, lastFetchedEpoch: 9 }]));
     expect(answer).toMatchObject({ errorCode: 0, divergingEpoch: { epoch: 5, endOffset: 1 }, records: [] });
+  });
+
+  test('takes an epoch that left no record for no disagreement', async () => {
+    broker.partition('t').append(10);
+    for (const fetchOffset of [0, 1]) {
+      const [answer] = partitionsOf(await fetch([{ fetchOffset, lastFetchedEpoch: 9 }]));
+      expect(answer).toMatchObject({ errorCode: 0, highWatermark: 1 });
+      expect(answer!.divergingEpoch).toBeUndefined();
+    }
+  });
+
+  test('says that an offset does not exist only when a quorum confirms the leader', async () => {
+    broker.partition('t').append(10);
+    expect(await error({ fetchOffset: 2 })).toBe(ErrorCode.OFFSET_OUT_OF_RANGE);
+    broker.partition('t').confirms = false;
+    expect(await error({ fetchOffset: 2 })).toBe(ErrorCode.NOT_LEADER_OR_FOLLOWER);
+    expect(await error({ fetchOffset: 2, lastFetchedEpoch: 5 })).toBe(ErrorCode.NOT_LEADER_OR_FOLLOWER);
+    expect(await error({ fetchOffset: 1 })).toBe(ErrorCode.NONE);
   });
 
   test('declines sessions', async () => {
     const full = await fetch([{}], { sessionEpoch: 0 });
     expect([full.errorCode, full.sessionId]).toEqual([0, 0]);
-    expect((await fetch([], { sessionId: 7, sessionEpoch: 3 })).errorCode).toBe(ErrorCode.FETCH_SESSION_ID_NOT_FOUND);
+    for (const sessionId of [7, 0]) {
+      const { errorCode } = await fetch([], { sessionId, sessionEpoch: 3 });
+      expect(errorCode).toBe(ErrorCode.FETCH_SESSION_ID_NOT_FOUND);
+    }
   });
 });
 
@@ -141,6 +162,27 @@ describe('Fetch limits', () => {
     for (let record = 0; record < 3; record++) broker.partition('t').append(100);
     broker.services.responseMemory.take(1_000_000);
     expect(sizes(await fetch([{}]))).toEqual([100]);
+  });
+});
+
+describe('Fetch from files', () => {
+  test('counts what it reads before the answer exists, so that many readers share the limit', async () => {
+    const log = broker.partition('t');
+    for (let record = 0; record < 10; record++) log.append(100_000);
+    let arrive = (): void => {};
+    log.files = new Promise((resolve) => {
+      arrive = resolve;
+    });
+    const first = start([{}], { maxWaitMs: 0 });
+    await broker.time.runFor(0);
+    expect(broker.services.responseMemory.usedBytes).toBe(1_000_000);
+    const second = start([{}], { maxWaitMs: 0 });
+    await broker.time.runFor(0);
+    arrive();
+    await broker.time.runFor(0);
+    expect(sizes(first.state.response!)).toEqual([1_000_000]);
+    expect(sizes(second.state.response!)).toEqual([100_000]);
+    expect(broker.services.responseMemory.usedBytes).toBe(0);
   });
 });
 

@@ -7,7 +7,8 @@
  *  - Partitions are served from a start that moves with each request, so that a full response does not always leave out the same ones. The first with records gives one whole batch
  *    at least, whatever the limits (KIP-74).
  *  - Records are views on pages or file reads and are never copied. Bytes of answers that are not sent yet count against a broker-wide limit; above it an answer has one batch.
- *  - Served by leaders only: followers answer 6. A leader that is not ready is waited for, up to 500 ms (DECISIONS L6).
+ *  - Served by leaders only: followers answer 6. A leader that is not ready is waited for, up to 500 ms (DECISIONS L6). What is read is not confirmed by a quorum, but that an offset does
+ *    not exist yet is (error 1): it makes consumers start over.
  *  - Sessions (KIP-227) are declined: the session id in answers is 0, which every client accepts.
  *
  * Version notes: 4 to 16. 9+ leader epoch of the reader; 12+ divergence; 13+ topic ids; 16 names the new leader. zstd is sent to readers below 10 too: they say so themselves.
@@ -15,10 +16,11 @@
 import { ErrorCode } from '../../kafka-protocol/error-codes.ts';
 import { type FetchRequest, type FetchResponse, fetchApi } from '../../kafka-protocol/messages/fetch.ts';
 import { type AnyHandler, defineHandler, type RequestContext } from '../network/dispatch.ts';
-import { type FetchTarget, resolveFetchTargets } from './fetch-target.ts';
+import type { PartitionLog } from '../partition/partition-log.ts';
+import { type Divergence, divergenceOf, type FetchTarget, resolveFetchTargets } from './fetch-target.ts';
 import { FetchWait } from './fetch-wait.ts';
 import type { HandlerServices } from './handler-services.ts';
-import { endpointsOf, leaderHint } from './partition-access.ts';
+import { confirmed, endpointsOf, leaderHint } from './partition-access.ts';
 
 type TopicResponse = FetchResponse['responses'][number];
 type PartitionResponse = TopicResponse['partitions'][number];
@@ -32,7 +34,7 @@ export function fetchHandler(services: HandlerServices): AnyHandler {
   return defineHandler({
     api: fetchApi,
     handle(request, context) {
-      if (request.sessionId !== 0 && request.sessionEpoch > 0) {
+      if (request.sessionEpoch > 0) {
         return { errorCode: ErrorCode.FETCH_SESSION_ID_NOT_FOUND, sessionId: 0, responses: [] };
       }
       rotation = (rotation + 1) % 0x4000_0000;
@@ -54,36 +56,54 @@ async function fetch(
   if (context.isClosed) return undefined;
 
   const { config, responseMemory } = services;
-  let bytesLeft = Math.min(Math.max(0, request.maxBytes), config['fetch.max.bytes'], responseMemory.availableBytes);
+  const bytesMax = Math.min(Math.max(0, request.maxBytes), config['fetch.max.bytes'], responseMemory.availableBytes);
+  // Held while files are read: many readers of old records at a time must share the limit before their answers exist.
+  const reservedBytes = Math.min(bytesMax, wait.availableBytes);
+  responseMemory.take(reservedBytes);
+  try {
+    const answers = await readTargets(services, targets, rotation, bytesMax);
+    return toResponse(services, request, context, targets, answers);
+  } finally {
+    responseMemory.release(reservedBytes);
+  }
+}
+
+/** One answer per target, in their order; served from the one that `rotation` points at on. */
+async function readTargets(
+  services: HandlerServices,
+  targets: readonly FetchTarget[],
+  rotation: number,
+  bytesMax: number,
+): Promise<PartitionResponse[]> {
+  let bytesLeft = bytesMax;
   let isEmpty = true;
-  const answers: (PartitionResponse | undefined)[] = new Array(targets.length);
+  const answers: PartitionResponse[] = new Array(targets.length);
   for (let step = 0; step < targets.length; step++) {
     const position = (step + rotation) % targets.length;
     const target = targets[position]!;
-    if (target.log === undefined || target.errorCode !== ErrorCode.NONE) {
-      answers[position] = failedPartition(target, target.errorCode);
+    let refusal = refusalOf(target);
+    // A leader that was deposed and does not know it yet is behind its readers; its word would make them start over.
+    if (refusal === ErrorCode.NONE && target.fetchOffset > target.log!.highWatermark) {
+      if (!(await confirmed(target.log!))) refusal = ErrorCode.NOT_LEADER_OR_FOLLOWER;
+    }
+    if (refusal !== ErrorCode.NONE) {
+      answers[position] = failedPartition(target, refusal);
       continue;
     }
-    if (!target.log.isReady) {
-      answers[position] = failedPartition(target, ErrorCode.NOT_LEADER_OR_FOLLOWER);
+    const log = target.log!;
+    const maxBytes = Math.min(Math.max(0, target.maxBytes), bytesLeft);
+    const divergingEpoch = divergenceOf(target);
+    if (divergingEpoch !== undefined || (maxBytes === 0 && !isEmpty)) {
+      answers[position] = emptyPartition(target, log, divergingEpoch);
       continue;
     }
-    if (target.divergingEpoch !== undefined) {
-      answers[position] = { ...emptyPartition(target), divergingEpoch: target.divergingEpoch };
-      continue;
-    }
-    const maxBytes = Math.min(target.maxBytes, bytesLeft);
-    if (maxBytes <= 0 && !isEmpty) {
-      answers[position] = emptyPartition(target);
-      continue;
-    }
-    const pending = target.log.read(target.fetchOffset, Math.max(0, maxBytes), isEmpty);
+    const pending = log.read(target.fetchOffset, maxBytes, isEmpty);
     const result = pending instanceof Promise ? await pending : pending;
     if (result.errorCode !== ErrorCode.NONE) {
       answers[position] = failedPartition(target, result.errorCode);
       continue;
     }
-    bytesLeft -= result.sizeBytes;
+    bytesLeft = Math.max(0, bytesLeft - result.sizeBytes);
     services.records.recordBytesOut += result.sizeBytes;
     if (result.sizeBytes > 0) isEmpty = false;
     answers[position] = {
@@ -96,7 +116,12 @@ async function fetch(
       records: result.records,
     };
   }
-  return toResponse(services, request, context, targets, answers as PartitionResponse[]);
+  return answers;
+}
+
+function refusalOf({ log, errorCode }: FetchTarget): ErrorCode {
+  if (log === undefined || errorCode !== ErrorCode.NONE) return errorCode;
+  return log.isReady ? ErrorCode.NONE : ErrorCode.NOT_LEADER_OR_FOLLOWER;
 }
 
 function toResponse(
@@ -164,13 +189,18 @@ function failedPartition(target: FetchTarget, errorCode: ErrorCode): PartitionRe
   };
 }
 
-function emptyPartition({ log, partition }: FetchTarget): PartitionResponse {
+function emptyPartition(
+  { partition }: FetchTarget,
+  log: PartitionLog,
+  divergingEpoch: Divergence | undefined,
+): PartitionResponse {
   return {
     partitionIndex: partition,
     errorCode: ErrorCode.NONE,
-    highWatermark: log!.highWatermark,
-    lastStableOffset: log!.highWatermark,
-    logStartOffset: log!.logStartOffset,
+    highWatermark: log.highWatermark,
+    lastStableOffset: log.highWatermark,
+    logStartOffset: log.logStartOffset,
+    ...(divergingEpoch === undefined ? {} : { divergingEpoch }),
     abortedTransactions: null,
     records: NO_RECORDS,
   };
