@@ -64,12 +64,10 @@ export function flushExtent(payloadLength: number): number {
 
 /** Most bytes of frames that fit an extent of `extentBytes`. */
 export function flushPayloadMax(extentBytes: number): number {
-  const sectors = Math.floor(extentBytes / BLOCK_BYTES) * (BLOCK_BYTES / SECTOR_BYTES) - 1;
-  let dataSectors = sectors;
-  while (dataSectors > 0 && flushExtent(dataSectors * SECTOR_BYTES) > extentBytes) {
-    const excess = (flushExtent(dataSectors * SECTOR_BYTES) - extentBytes) / SECTOR_BYTES;
-    dataSectors -= Math.max(1, Math.floor(excess / 2));
-  }
+  const extent = extentBytes - (extentBytes % BLOCK_BYTES);
+  const sectors = extent / SECTOR_BYTES - 1;
+  let dataSectors = Math.floor((sectors * SECTOR_ORIGINALS + HEADER_ORIGINALS) / (SECTOR_ORIGINALS + 1)) + 1;
+  while (dataSectors > 0 && flushExtent(dataSectors * SECTOR_BYTES) > extent) dataSectors--;
   return Math.max(0, dataSectors * SECTOR_BYTES);
 }
 

@@ -149,13 +149,18 @@ export class Flusher {
     return since === undefined ? 0 : this.#options.clock.monotonicMs() - since;
   }
 
+  /** Nothing is appended or reported flushed from now on. */
+  abandon(): void {
+    this.#failed = true;
+    this.#idleTimer?.cancel();
+  }
+
   /** Flushes what is appended and stops; nothing may be appended meanwhile. */
   async close(): Promise<void> {
     this.#idleTimer?.cancel();
     this.flush();
     while (this.#running !== undefined && !this.#failed) await this.#running;
-    this.#idleTimer?.cancel();
-    this.#failed = true;
+    this.abandon();
   }
 
   #openFor(frameBytes: number): void {
@@ -249,11 +254,12 @@ export class Flusher {
       stats.flushDurationMs.observe(tookMs);
       stats.flushSizeBytes.observe(extent.length);
     } catch (error) {
-      this.#failed = true;
-      this.#idleTimer?.cancel();
+      this.abandon();
       this.#options.onFailure(error instanceof Error ? error : new Error(String(error)));
       return;
     }
+    // Another part of the disk failed meanwhile: the broker stops, and says nothing more.
+    if (this.#failed) return;
     this.#flushedLsn = buffer.lastLsn;
     this.#flushedOldestSequence = oldestSequence;
     this.#lastWasEmpty = buffer.frameCount === 0;

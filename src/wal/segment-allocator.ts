@@ -16,6 +16,8 @@ export interface SegmentAllocatorOptions {
   /** Called when the next segment should come from the oldest one in use. With `mayGrow` the answer may be `grow`: rather a new file, because the oldest is mostly live. */
   readonly onNeed: (mayGrow: boolean) => 'wait' | 'grow';
   readonly onCreationFailure: (error: Error) => void;
+  /** Called when a segment could not be prepared for another reason than space. */
+  readonly onFailure: (error: Error) => void;
 }
 
 export class SegmentAllocator {
@@ -57,8 +59,8 @@ export class SegmentAllocator {
     // Two rolls in short order: the later one is already being prepared.
     if (this.#closed || sequence <= Math.max(this.#wanted, this.#prepared?.sequence ?? 0)) return;
     const file = this.#prepare(sequence);
-    // Whoever takes it sees the failure.
-    file.catch(() => undefined);
+    // A disk that fails here will not do better when the segment is needed.
+    file.catch((error: Error) => this.#options.onFailure(error));
     this.#prepared = { sequence, file };
   }
 

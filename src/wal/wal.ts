@@ -178,6 +178,7 @@ export class Wal implements ReplicaStorage {
       onCreationFailure: () => {
         this.stats.segmentCreationFailures++;
       },
+      onFailure: (error) => this.#fail(error),
     });
     this.#flusher = new Flusher({
       disk: options.disk,
@@ -540,6 +541,7 @@ export class Wal implements ReplicaStorage {
   #fail(error: Error): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#flusher.abandon();
     this.#reclaimer.stop();
     this.onFailure(error);
   }

@@ -134,3 +134,28 @@ export function plain(entry: Entry): { index: number; term: number; kind: number
     payload: `${bytes.length} bytes, ${crc32c(bytes).toString(16)}`,
   };
 }
+
+/** Everything recovered, as comparable lines: one a replica, sorted. */
+export async function contentOf(fixture: WalFixture, wal: Wal): Promise<string[]> {
+  const lines: string[] = [];
+  for (const replica of wal.recovered) {
+    const { replicaId: id, descriptor, hardState, checkpoint, lastIndex, damage } = replica;
+    const entries =
+      lastIndex > (checkpoint?.index ?? 0) ? await readAll(fixture, wal, id, (checkpoint?.index ?? 0) + 1) : [];
+    const point = checkpoint && [checkpoint.index, checkpoint.term, Buffer.from(checkpoint.payload).toString('hex')];
+    const texts = entries.map((entry) => `${entry.index}:${entry.term}:${entry.kind}:${plain(entry).payload}`);
+    lines.push(
+      JSON.stringify([
+        id,
+        Buffer.from(descriptor).toString('hex'),
+        hardState.currentTerm,
+        hardState.votedFor,
+        point,
+        lastIndex,
+        texts,
+        damage ?? 'sound',
+      ]),
+    );
+  }
+  return lines.sort();
+}
