@@ -58,7 +58,7 @@ const REQUESTS: Record<string, Record<string, unknown>[]> = {
       topic,
       topicId:
         topic === 'missing' ? ZERO_UUID : Buffer.from(`${topic}-topic-id-------`.slice(0, 16)).toString('base64url'),
-      partitions: [{ partition: 0, fetchOffset: 1, lastFetchedEpoch: 9, partitionMaxBytes: 100 }],
+      partitions: [{ partition: 0, fetchOffset: 1 + 98 * isolationLevel, lastFetchedEpoch: 9, partitionMaxBytes: 100 }],
     })),
     forgottenTopicsData: [],
   })),

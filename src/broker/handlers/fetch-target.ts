@@ -8,6 +8,11 @@ import { ledPartition } from './partition-access.ts';
 
 const TOPIC_IDS_FROM_VERSION = 13;
 
+export interface Divergence {
+  readonly epoch: number;
+  readonly endOffset: number;
+}
+
 export interface FetchTarget {
   readonly topicImage: TopicImage | undefined;
   readonly partition: number;
@@ -16,8 +21,8 @@ export interface FetchTarget {
   /** Undefined if there is an error from the start. */
   readonly log: PartitionLog | undefined;
   readonly errorCode: ErrorCode;
-  /** Set if the reader's log is not a prefix of ours: where the epochs agreed last (KIP-320). */
-  readonly divergingEpoch: { readonly epoch: number; readonly endOffset: number } | undefined;
+  /** Epoch of the last record that the reader has, -1 if it does not say. */
+  readonly lastFetchedEpoch: number;
 }
 
 /** One target per partition, in the order of the request. */
@@ -40,16 +45,19 @@ export function resolveFetchTargets(cluster: Cluster, request: FetchRequest, api
         maxBytes: wanted.partitionMaxBytes,
         log,
         errorCode: access.kind === 'error' ? access.errorCode : ErrorCode.NONE,
-        divergingEpoch: log === undefined ? undefined : divergence(log, wanted.lastFetchedEpoch, wanted.fetchOffset),
+        lastFetchedEpoch: wanted.lastFetchedEpoch,
       });
     }
   }
   return targets;
 }
 
-function divergence(log: PartitionLog, lastFetchedEpoch: number, fetchOffset: number): FetchTarget['divergingEpoch'] {
-  if (lastFetchedEpoch < 0 || !log.isReady) return undefined;
+/**
+ * Where the reader's log and that of a ready leader agreed last, if the reader's is not a prefix (KIP-320); undefined if it is. That its epoch is not known here is no disagreement: an epoch
+ * without records leaves no trace, and a reader may have it from ListOffsets.
+ */
+export function divergenceOf({ log, lastFetchedEpoch, fetchOffset }: FetchTarget): Divergence | undefined {
+  if (log === undefined || lastFetchedEpoch < 0 || !log.isReady) return undefined;
   const { leaderEpoch, endOffset } = log.endOffsetForEpoch(lastFetchedEpoch);
-  if (leaderEpoch < 0 || (leaderEpoch === lastFetchedEpoch && endOffset >= fetchOffset)) return undefined;
-  return { epoch: leaderEpoch, endOffset };
+  return leaderEpoch < 0 || endOffset >= fetchOffset ? undefined : { epoch: leaderEpoch, endOffset };
 }

@@ -305,6 +305,9 @@ describe('OffsetForLeaderEpoch and DeleteRecords', () => {
       { partition: 1, errorCode: 6 },
       { partition: 0, errorCode: 0, leaderEpoch: -1, endOffset: -1 },
     ]);
+    broker.partition('t').confirms = false;
+    const deposed = await ask(23, 4, { topics: [{ topic: 't', partitions }] });
+    expect(deposed.topics[0].partitions.map(({ errorCode }: { errorCode: number }) => errorCode)).toEqual([0, 6, 6]);
   });
 
   test('delete up to an offset inside of the log, never back', async () => {

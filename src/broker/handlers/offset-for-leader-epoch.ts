@@ -8,7 +8,7 @@ import { ErrorCode } from '../../kafka-protocol/error-codes.ts';
 import { offsetForLeaderEpochApi } from '../../kafka-protocol/messages/offset-for-leader-epoch.ts';
 import { type AnyHandler, defineHandler } from '../network/dispatch.ts';
 import type { HandlerServices } from './handler-services.ts';
-import { ledPartition, untilReady } from './partition-access.ts';
+import { confirmed, ledPartition, untilReady } from './partition-access.ts';
 
 export function offsetForLeaderEpochHandler({ cluster, timers }: HandlerServices): AnyHandler {
   const endOfEpoch = async (
@@ -19,7 +19,12 @@ export function offsetForLeaderEpochHandler({ cluster, timers }: HandlerServices
     const access = ledPartition(cluster, cluster.image.topics.get(topic), partition, wanted.currentLeaderEpoch);
     if (access.kind === 'error') return { partition, errorCode: access.errorCode };
     if (!(await untilReady(access.log, timers))) return { partition, errorCode: ErrorCode.NOT_LEADER_OR_FOLLOWER };
-    return { partition, errorCode: ErrorCode.NONE, ...access.log.endOffsetForEpoch(wanted.leaderEpoch) };
+    const end = access.log.endOffsetForEpoch(wanted.leaderEpoch);
+    // "Never heard of it" makes a consumer start over: who says that must not be a deposed leader.
+    if (end.endOffset < 0 && !(await confirmed(access.log))) {
+      return { partition, errorCode: ErrorCode.NOT_LEADER_OR_FOLLOWER };
+    }
+    return { partition, errorCode: ErrorCode.NONE, ...end };
   };
   return defineHandler({
     api: offsetForLeaderEpochApi,

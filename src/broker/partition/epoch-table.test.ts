@@ -16,7 +16,8 @@ describe('EpochTable', () => {
     expect(table().endOffset(6, 20)).toEqual({ leaderEpoch: 6, endOffset: 20 });
     expect(table().endOffset(9, 20)).toEqual({ leaderEpoch: 6, endOffset: 20 });
     expect(table().endOffset(1, 20)).toEqual({ leaderEpoch: 1, endOffset: 0 });
-    expect(new EpochTable().endOffset(1, 0)).toEqual({ leaderEpoch: -1, endOffset: -1 });
+    expect(new EpochTable().endOffset(1, 0)).toEqual({ leaderEpoch: 1, endOffset: 0 });
+    expect(table().endOffset(-1, 20)).toEqual({ leaderEpoch: -1, endOffset: -1 });
   });
 
   it('forgets epochs behind the log start, but never the last one', () => {

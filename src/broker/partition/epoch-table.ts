@@ -61,10 +61,11 @@ export class EpochTable {
 
   /**
    * Largest known epoch ≤ `epoch`, and the offset at which the next one begins (the log end if there is none). For an epoch older than all known ones: that epoch and the start of the oldest, as
-   * Kafka answers, so that a consumer with a very old position learns where its history was cut. -1, -1 if nothing is known.
+   * Kafka answers, so that a consumer with a very old position learns where its history was cut. Before the first record every epoch ends at the log end: "unknown" (-1, -1) would make a consumer
+   * that waits there for the first record reset its position, perhaps to behind it.
    */
   endOffset(epoch: number, logEndOffset: number): { leaderEpoch: number; endOffset: number } {
-    if (this.#rows.length === 0 || epoch < 0) return { leaderEpoch: -1, endOffset: -1 };
+    if (epoch < 0) return { leaderEpoch: -1, endOffset: -1 };
     const index = this.#floor((row) => row.epoch <= epoch);
     const endOffset = this.#rows[index + 1]?.startOffset ?? logEndOffset;
     return { leaderEpoch: index < 0 ? epoch : this.#rows[index]!.epoch, endOffset };
