@@ -87,7 +87,7 @@ export const RAFT_DRIVER_DEFAULTS: RaftDriverConfig = {
   walShareCheckpoint: 0.35,
   walShareProposals: 0.6,
   walShareAppends: 0.8,
-  checkpointsRunningMax: 4,
+  checkpointsRunningMax: 16,
   checkpointBytes: 64 * 2 ** 20,
 
   catchUpsSendingMax: 4,

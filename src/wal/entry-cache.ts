@@ -3,17 +3,20 @@
  * were appended (bytes are immutable from propose on, DECISIONS W7), so it copies nothing, except small payloads that
  * would pin a much larger buffer. What is not flushed yet is never evicted: no other place can answer for it.
  */
-import type { Entry } from './replica-storage.ts';
+import type { LogIndex, Term } from '../std/brands.ts';
+import { ENTRY_KIND, type Entry } from './replica-storage.ts';
 
 /** A piece smaller than its buffer by this factor is copied rather than pin it. */
 const PIN_FACTOR = 8;
 /** Rough cost of an entry object beside its bytes. */
 const ENTRY_BYTES = 120;
 
+const EVICTED: Entry = { index: 0 as LogIndex, term: 0 as Term, kind: ENTRY_KIND.noop, payload: [], checksum: 0 };
+
 interface Tail {
   /** Index of the first entry held. */
   first: number;
-  /** Entries from `skip` on are held; the ones before were evicted and wait for a cheap removal in one go. */
+  /** Entries from `skip` on are held; the places before are those of evicted ones, removed in one go when that is cheap. */
   entries: Entry[];
   /** LSN of each entry's frame. */
   lsns: number[];
@@ -137,6 +140,8 @@ export class EntryCache {
     for (let i = 0; i < count; i++) {
       const entry = tail.entries[tail.skip];
       if (entry === undefined || tail.lsns[tail.skip]! > flushedLsn) break;
+      // The place stays for a while, but must not keep the bytes: there are thousands of tails.
+      tail.entries[tail.skip] = EVICTED;
       tail.skip++;
       tail.first++;
       this.#release(entry);
