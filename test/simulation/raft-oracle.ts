@@ -26,6 +26,8 @@ interface GroupFacts {
 export class RaftOracle {
   readonly #groups = new Map<number, GroupFacts>();
   readonly #votes = new Map<string, number>();
+  /** Latest vote that each replica let anybody know. */
+  readonly #lastVotes = new Map<number, { readonly term: number; readonly candidate: number }>();
   ackedTotal = 0;
 
   #group(groupId: number): GroupFacts {
@@ -129,15 +131,26 @@ export class RaftOracle {
     leaders.set(term, replicaId);
   }
 
-  /** What leaves a broker: a replica votes once in a term, over all its restarts. */
-  sent(_channel: Channel, bytes: Uint8Array): void {
+  /** What leaves a broker: a replica votes once in a term, over all its restarts. True if it contains a vote or an acknowledgement. */
+  sent(_channel: Channel, bytes: Uint8Array): boolean {
+    let promises = false;
     for (const item of decodePeerMessage(bytes)) {
       if (item.kind !== 'raft') continue;
       const { message } = item;
+      if (message.kind !== 'appendEntries' && message.kind !== 'preVote' && message.kind !== 'preVoteResponse')
+        promises = true;
       if (message.kind === 'requestVote') this.#voted(message.from, message.term, message.from);
       else if (message.kind === 'requestVoteResponse' && message.granted)
         this.#voted(message.from, message.term, message.to);
     }
+    return promises;
+  }
+
+  /** A replica is back after a restart: whatever it let others know of its term and vote must be there. */
+  restarted(replicaId: number, term: number, votedFor: number): void {
+    const vote = this.#lastVotes.get(replicaId);
+    if (vote === undefined || term > vote.term || (term === vote.term && votedFor === vote.candidate)) return;
+    throw new Violation(`Replica ${replicaId} forgot that it voted for ${vote.candidate} in term ${vote.term}`);
   }
 
   #voted(replicaId: number, term: number, candidate: number): void {
@@ -147,5 +160,6 @@ export class RaftOracle {
       throw new Violation(`Replica ${replicaId} votes for ${candidate} and for ${known} in term ${term}`);
     }
     this.#votes.set(key, candidate);
+    if (term >= (this.#lastVotes.get(replicaId)?.term ?? 0)) this.#lastVotes.set(replicaId, { term, candidate });
   }
 }

@@ -4,6 +4,7 @@
  */
 
 import type { Member, Membership } from '../../src/raft/core/types.ts';
+import type { Channel } from '../../src/raft/transport.ts';
 import {
   type BrokerId,
   type GroupId,
@@ -37,6 +38,7 @@ export interface SimulationResult {
 const FAULTS = [
   'kill',
   'powerLoss',
+  'crashOnPromise',
   'gracefulStop',
   'pause',
   'breakLink',
@@ -85,6 +87,8 @@ export class RaftSimulation {
   readonly #commandBytesMax: number;
   /** The one broker whose disk may be damaged: a minority of every group. */
   readonly #victim: SimulatedBroker | undefined;
+  /** Promises that brokers may still make before they crash. */
+  readonly #armed = new Map<BrokerId, number>();
   #failure: { readonly error: unknown } | undefined;
   #chaos = true;
   #nextId = 1;
@@ -105,7 +109,7 @@ export class RaftSimulation {
       latencyMs: (source) => scale * (0.2 + source.next() * 0.6),
       budgetBytes: random.pick([32 * 1024, 2 * 2 ** 20]),
     });
-    this.#network.onSend = (_from, _to, channel, bytes) => this.#guard(() => this.#oracle.sent(channel, bytes));
+    this.#network.onSend = (from, _to, channel, bytes) => this.#guard(() => this.#sent(from, channel, bytes));
     const faults = FAULTS.filter(() => random.chance(0.45));
     this.#faultEveryMs = random.pick([150, 400, 1_000]);
     this.#commandEveryMs = random.pick([1, 3, 10]);
@@ -319,9 +323,33 @@ export class RaftSimulation {
     return leaders.length === 0 ? undefined : this.#random.pick(leaders);
   }
 
+  /** A broker armed by the fault `crashOnPromise` loses power in the moment in which it tells somebody of a vote or a flush. */
+  #sent(from: BrokerId, channel: Channel, bytes: Uint8Array): void {
+    if (!this.#oracle.sent(channel, bytes)) return;
+    const left = this.#armed.get(from);
+    if (left === undefined) return;
+    this.#armed.set(from, left - 1);
+    if (left > 0) return;
+    this.#armed.delete(from);
+    const broker = this.#brokers.find((other) => other.brokerId === from)!;
+    const random = this.#random;
+    // The message is under way; nothing that was not flushed before survives.
+    this.#time.soon(() => {
+      if (!this.#chaos || broker.state === 'down') return;
+      this.#log(`crash on promise ${from}`);
+      broker.crash(random, true, 'lose');
+      this.#time.after(random.next() * 200, () => this.#start(broker));
+    });
+  }
+
   // -------------------------------------------------------------- damage
 
   #started(broker: SimulatedBroker): void {
+    this.#guard(() => {
+      for (const { core, replicaId, damage } of broker.driver?.replicas.values() ?? []) {
+        if (core !== undefined && damage === undefined) this.#oracle.restarted(replicaId, core.term, core.votedFor);
+      }
+    });
     if (broker.isCrippled) this.#replaceStore(broker);
     else this.#reconcile(broker);
   }
@@ -442,6 +470,9 @@ export class RaftSimulation {
         if (broker.state === 'down') return;
         broker.crash(random, fault === 'powerLoss');
         later(() => this.#start(broker), 3_000);
+        return;
+      case 'crashOnPromise':
+        this.#armed.set(broker.brokerId, random.pick([0, 0, 3, 20]));
         return;
       case 'gracefulStop':
         if (broker.state !== 'running') return;

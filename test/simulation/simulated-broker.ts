@@ -12,6 +12,7 @@ import { observedPartitions } from './observed-partition.ts';
 import type { RaftOracle } from './raft-oracle.ts';
 import type { SimulatedMachineTime, SimulatedTime } from './simulated-clock.ts';
 import { SimulatedDisk } from './simulated-disk.ts';
+import type { LossMode } from './simulated-file.ts';
 import type { SimulatedNetwork } from './simulated-network.ts';
 
 export type MachineKind = 'list' | 'partition';
@@ -47,6 +48,7 @@ export class SimulatedBroker {
   #disk: SimulatedDisk;
   readonly #options: SimulatedBrokerOptions;
   #session = 0;
+  #stopping = false;
   #machine: SimulatedMachineTime | undefined;
   #driver: RaftDriver | undefined;
   #machines = new Map<RaftGroup, ObservedMachine>();
@@ -106,8 +108,9 @@ export class SimulatedBroker {
     return [...(this.driver?.replicas.values() ?? [])].some((replica) => replica.damage?.kind === 'identity');
   }
 
-  get state(): 'down' | 'starting' | 'running' | 'paused' {
+  get state(): 'down' | 'starting' | 'running' | 'paused' | 'stopping' {
     if (this.#machine === undefined) return 'down';
+    if (this.#stopping) return 'stopping';
     if (this.#machine.state === 'paused') return 'paused';
     return this.#driver === undefined ? 'starting' : 'running';
   }
@@ -205,17 +208,18 @@ export class SimulatedBroker {
   }
 
   /** Ends the process: kill -9, or with the power for the disk. */
-  crash(random: SeededRandom, power: boolean): void {
+  crash(random: SeededRandom, power: boolean, loss?: LossMode): void {
     const machine = this.#machine;
     if (machine === undefined) return;
     machine.kill();
     this.#options.network.kill(this.brokerId);
-    if (power) this.disk.crash(random);
+    if (power) this.disk.crash(random, loss);
     else this.disk.kill(random);
     this.#forget();
   }
 
   #forget(): void {
+    this.#stopping = false;
     this.#machine = undefined;
     this.#driver = undefined;
     this.#machines = new Map();
@@ -227,6 +231,8 @@ export class SimulatedBroker {
     const machine = this.#machine;
     if (driver === undefined || machine === undefined) return;
     await driver.transferAll(1_000);
+    if (this.#machine !== machine) return;
+    this.#stopping = true;
     await driver.close();
     await driver.storage.close();
     if (this.#machine !== machine) return;
