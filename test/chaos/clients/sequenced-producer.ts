@@ -139,8 +139,8 @@ export class SequencedProducer {
           await pause(RETRY_PAUSE_MS);
           continue;
         }
-        this.#sendMore();
       }
+      this.#sendMore();
       await this.#waitForTrouble(requestTimeoutMs);
     }
     this.#isRunning = false;
