@@ -228,6 +228,7 @@ class Sending {
         this.#context.enqueue(() => {
           this.#reading = false;
           if (this.#over) return this.#close(source);
+          if (source === undefined) return this.abort('The follower applied more than this leader yet', true);
           this.#source = source;
           this.#opened(logIndex(source.index + 1));
           const { index, term } = source;

@@ -37,8 +37,8 @@ export interface StateMachine {
 
   /** Follower side of a catch-up: says what this replica already has (DECISIONS P3), e.g. its own log end; opaque to the driver. */
   catchUpPosition(): Uint8Array;
-  /** Leader side: pins the current state and streams what `position` lacks. */
-  openCatchUp(position: Uint8Array): Promise<CatchUpSource>;
+  /** Leader side: pins the current state and streams what `position` lacks. Undefined if the follower applied more than this replica yet, so that there is nothing to give. */
+  openCatchUp(position: Uint8Array): Promise<CatchUpSource | undefined>;
   /**
    * Follower side: takes the stream and makes it durable. No apply and no checkpoint runs between {@link catchUpPosition} and its settling. What it makes becomes current by a WAL frame after it
    * resolved; a restart before that restores the checkpoint from before. If it rejects (the stream failed), the state from before goes on.

@@ -159,8 +159,9 @@ export class ListStateMachine implements StateMachine {
     return encodeItems([{ index: this.#index, term: this.#term, id: this.#items.length }]);
   }
 
-  async openCatchUp(position: Uint8Array): Promise<CatchUpSource> {
+  async openCatchUp(position: Uint8Array): Promise<CatchUpSource | undefined> {
     const at = decodeItems(position)[0]!;
+    if (at.id > this.#items.length) return undefined;
     const items = this.#items.slice(at.id);
     const index = this.#index;
     const term = this.#term;

@@ -123,7 +123,7 @@ class ObservedPartition implements StateMachine {
     return this.#machine.catchUpPosition();
   }
 
-  openCatchUp(position: Uint8Array): Promise<CatchUpSource> {
+  openCatchUp(position: Uint8Array): Promise<CatchUpSource | undefined> {
     return this.#machine.openCatchUp(position);
   }
 

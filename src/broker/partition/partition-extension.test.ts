@@ -114,9 +114,8 @@ describe('PartitionExtension', () => {
     leader.propose(`a=${'y'.repeat(2_500_000)}`);
     leader.propose('b=2');
     const follower = await withBlobs({ time: leader.fixture.time });
-    const source = await leader.fixture.time.settle(
-      leader.fixture.machine.openCatchUp(follower.fixture.machine.catchUpPosition()),
-    );
+    const opened = leader.fixture.machine.openCatchUp(follower.fixture.machine.catchUpPosition());
+    const source = (await leader.fixture.time.settle(opened))!;
     let pieces = 0;
     const stream: CatchUpStream = {
       index: source.index,

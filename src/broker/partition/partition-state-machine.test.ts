@@ -420,12 +420,22 @@ describe('catch-up', () => {
     await expect(catchUp(leader, follower)).rejects.toThrow('epoch 1 at the follower and 2 here');
   });
 
+  it('gives nothing to a follower that applied more than this replica yet', async () => {
+    const leader = new PartitionFixture();
+    const follower = new PartitionFixture({ time: leader.time });
+    await leader.start();
+    await follower.start();
+    follower.apply(batchesCommand([testBatch()]));
+    const opened = leader.machine.openCatchUp(follower.machine.catchUpPosition());
+    expect(await leader.time.settle(opened)).toBeUndefined();
+  });
+
   it('streams from files that stay although the log start passes them and checkpoints follow', async () => {
     const leader = new PartitionFixture({ settings: { segmentBytes: 400 } });
     await leader.start();
     for (let i = 0; i < 30; i++) leader.apply(batchesCommand([testBatch()]));
     const expected = await leader.readAll();
-    const source = await leader.time.settle(leader.machine.openCatchUp(new PartitionPosition(leader).bytes));
+    const source = (await leader.time.settle(leader.machine.openCatchUp(new PartitionPosition(leader).bytes)))!;
     leader.apply(moveLogStartCommand(25));
     for (let i = 0; i < 2; i++) leader.machine.checkpointDurable((await leader.checkpoint()).index);
     await leader.time.drain();
@@ -452,7 +462,7 @@ class PartitionPosition {
   }
 }
 
-type Source = Awaited<ReturnType<PartitionFixture['machine']['openCatchUp']>>;
+type Source = NonNullable<Awaited<ReturnType<PartitionFixture['machine']['openCatchUp']>>>;
 
 function install(follower: PartitionFixture, source: Source, piecesMax?: number, change?: (piece: Uint8Array) => void) {
   const stream: CatchUpStream = {
@@ -478,7 +488,7 @@ async function catchUp(
   piecesMax?: number,
   change?: (piece: Uint8Array) => void,
 ): Promise<StateCheckpoint> {
-  const source = await leader.time.settle(leader.machine.openCatchUp(follower.machine.catchUpPosition()));
+  const source = (await leader.time.settle(leader.machine.openCatchUp(follower.machine.catchUpPosition())))!;
   try {
     return await install(follower, source, piecesMax, change);
   } finally {

@@ -168,11 +168,11 @@ export class PartitionStateMachine implements StateMachine {
     return encodeCatchUpPosition({ logEndOffset: this.log.endOffset, lastEpoch: this.log.epochs.lastEpoch });
   }
 
-  openCatchUp(position: Uint8Array): Promise<CatchUpSource> {
+  openCatchUp(position: Uint8Array): Promise<CatchUpSource | undefined> {
     const from = decodeCatchUpPosition(position);
     return this.log.withCut(async (cut) => {
       const { logEndOffset, lastEpoch } = from;
-      if (logEndOffset > cut.endOffset) throw new Error(`Offset ${logEndOffset} of the follower is not applied here`);
+      if (logEndOffset > cut.endOffset) return undefined;
       const ownEpoch = logEndOffset > cut.startOffset ? this.log.epochs.epochAt(logEndOffset - 1) : -1;
       if (ownEpoch !== -1 && ownEpoch !== lastEpoch) {
         throw new Error(`Offset ${logEndOffset - 1} has epoch ${lastEpoch} at the follower and ${ownEpoch} here`);

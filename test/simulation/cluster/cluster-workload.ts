@@ -320,7 +320,7 @@ export class ClusterWorkload {
     const fetchVersion = random.pick([4, 7, 11, 12]);
     const actors: Actor[] = [
       new SequencedSender(this.#context(plan.senderPaceMs), this.#senderOptions(key)),
-      new Follower(this.#context(20), key, fetchVersion),
+      new Follower(this.#context(60), key, fetchVersion),
     ];
     if (random.chance(0.5)) actors.push(new PlainSender(this.#context(plan.senderPaceMs), this.#senderOptions(key)));
     if (random.chance(0.3))

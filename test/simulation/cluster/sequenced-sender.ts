@@ -69,7 +69,7 @@ export class SequencedSender extends Actor {
         else if (this.#trouble || this.#connection?.isOpen !== true) await this.#reconnect();
         else this.#sendMore();
       }
-      await client.sleep(head === undefined ? Math.max(1, nextMs - now) : 5);
+      await client.sleep(head === undefined ? Math.max(1, nextMs - now) : 10);
     }
     this.#leader.close();
   }
