@@ -6,7 +6,6 @@ import type { SendMop } from '../history/history.ts';
 import type { Recorder } from '../history/recorder.ts';
 import { decodeValue, encodeValue, type Keys } from './keys.ts';
 import { type ClientNetwork, pause } from './network.ts';
-import { type FailureType, outcomeOfCode } from './outcome.ts';
 import { sends } from './sequenced-producer.ts';
 
 export interface KafkajsOptions {
@@ -38,20 +37,15 @@ function kafka({ network, requestTimeoutMs }: KafkajsOptions, clientId: string):
   });
 }
 
-/** Certainly not done, or unknown: kafkajs may have sent several times, and tells the last error only. */
-export function outcomeOfError(error: unknown): { type: FailureType; reason: string } {
-  let cause = error as Error & { cause?: unknown; originalError?: unknown; retryCount?: number; code?: number };
-  let retries = cause.retryCount ?? 0;
+/** What went wrong. The outcome is always unknown: kafkajs may have sent several times, and tells the last error only. */
+export function reasonOf(error: unknown): string {
+  let cause = error as Error & { cause?: unknown; originalError?: unknown };
   for (let depth = 0; depth < 5; depth++) {
     const next = cause.cause ?? cause.originalError;
     if (!(next instanceof Error)) break;
     cause = next;
-    retries = Math.max(retries, cause.retryCount ?? 0);
   }
-  const reason = `${cause.name}: ${cause.message}`;
-  const isRefusal = cause.name === 'KafkaJSProtocolError' && typeof cause.code === 'number';
-  if (isRefusal && retries === 0) return { type: outcomeOfCode(cause.code!), reason };
-  return { type: 'info', reason };
+  return `${cause.name}: ${cause.message}`;
 }
 
 /** One record batch at a time, as `maxInFlightRequests: 1` has it. */
@@ -88,9 +82,8 @@ export class KafkajsProducer {
       const placed = values.map((value, i): SendMop => ['send', key, [base < 0 ? null : base + i, value]]);
       recorder.client(this.#process, 'ok', 'send', placed);
     } catch (error) {
-      const { type, reason } = outcomeOfError(error);
-      recorder.client(this.#process, type, 'send', sends(key, values), { error: ['kafkajs', reason] });
-      if (type === 'info') this.#process = recorder.newProcess();
+      recorder.client(this.#process, 'info', 'send', sends(key, values), { error: ['kafkajs', reasonOf(error)] });
+      this.#process = recorder.newProcess();
       // kafkajs gives the sequence of a batch that it gave up on to the next one; an application closes such a producer.
       await this.close();
     }
@@ -217,8 +210,7 @@ export class GroupMember {
       await consumer.commitOffsets([{ topic, partition, offset: String(offset) }]);
       recorder.client(process, 'ok', 'commit', value);
     } catch (error) {
-      const { type, reason } = outcomeOfError(error);
-      recorder.client(process, type, 'commit', value, { error: ['kafkajs', reason] });
+      recorder.client(process, 'info', 'commit', value, { error: ['kafkajs', reasonOf(error)] });
       throw error;
     }
   }
