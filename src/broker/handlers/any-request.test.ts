@@ -1,0 +1,189 @@
+/** Requests of every API and version made of what clients never send: whatever they ask, an answer can be encoded, or the connection ends. Anything else would stop the broker. */
+import { describe, expect, test } from 'vitest';
+import { FakeBroker } from '../../../test/fakes/fake-broker.ts';
+import type { AnyApi, Api } from '../../kafka-protocol/api.ts';
+import { ALL_APIS } from '../../kafka-protocol/api-keys.ts';
+import { ZERO_UUID } from '../../kafka-protocol/byte-reader.ts';
+import { ErrorCode } from '../../kafka-protocol/error-codes.ts';
+import { decodeRequest, decodeResponse, encodeRequest, encodeResponse } from '../../kafka-protocol/headers.ts';
+import { ProtocolError } from '../../kafka-protocol/protocol-error.ts';
+import { encodeRecordBatch } from '../../kafka-protocol/records.ts';
+import { type AnyField, type Fields, type FieldType, includesVersion } from '../../kafka-protocol/schema.ts';
+import type { ProposalOutcome } from '../../raft/raft-group.ts';
+import { logIndex, term } from '../../std/brands.ts';
+import { SeededRandom } from '../../std/seeded-random.ts';
+import { decodeGroupCommand } from '../groups/group-command.ts';
+import { CONSUMER_OFFSETS_TOPIC, GroupCoordinator } from '../groups/group-coordinator.ts';
+import { GroupShard } from '../groups/group-shard.ts';
+import { GroupState } from '../groups/group-state.ts';
+import { groupHandlers } from './group-handlers.ts';
+import { createHandlers } from './handlers.ts';
+
+const REQUESTS_PER_VERSION = 12;
+const LONG = 'é'.repeat(16_383);
+const GROUP_CONFIG = {
+  initialRebalanceDelayMs: 1,
+  sessionTimeoutMinMs: 10,
+  sessionTimeoutMaxMs: 60_000,
+  membersMax: 20,
+  offsetMetadataBytesMax: 4096,
+  offsetsRetentionMs: 1_000_000,
+  retentionCheckIntervalMs: 60_000,
+};
+
+/** A broker with some topics and groups; answers to Produce come at once. */
+class AnyBroker {
+  readonly broker = new FakeBroker();
+  readonly handlers = createHandlers(this.broker.services);
+  readonly random: SeededRandom;
+  /** Strings to ask for: those that mean something, and those that were answered. */
+  readonly strings = ['t', 'elsewhere', 'g', 'consumer', 'range', 'retention.ms', '1', '', '..', '\0', LONG];
+
+  constructor(seed: number) {
+    this.random = new SeededRandom(seed);
+    const { broker } = this;
+    broker.addTopic('t', [1, 1]);
+    broker.addTopic('elsewhere', [2, undefined]);
+    broker.addTopic(CONSUMER_OFFSETS_TOPIC, [1]);
+    for (const log of broker.partitions.values()) {
+      log.append(10, 10);
+      log.produce = (_records, _options, done) =>
+        done({ errorCode: 0, baseOffset: 3, logAppendTimeMs: 5, logStartOffset: 1, errorMessage: LONG });
+    }
+    for (const handler of groupHandlers(this.#coordinator())) this.handlers.add(handler);
+  }
+
+  #coordinator(): GroupCoordinator {
+    const { cluster, groups, timers, clock } = this.broker.services;
+    const coordinator = new GroupCoordinator({
+      cluster,
+      groups,
+      timers,
+      config: GROUP_CONFIG,
+      ensureTopic: () => Promise.resolve(ErrorCode.NONE),
+    });
+    const state = new GroupState();
+    const shard = new GroupShard({
+      log: {
+        isLeader: true,
+        isReady: true,
+        propose: (command: Uint8Array, done: (outcome: ProposalOutcome) => void) =>
+          timers.soon(() => {
+            const result = state.apply(decodeGroupCommand(command)).errorCode;
+            done({ kind: 'applied', index: logIndex(1), term: term(1), result });
+          }),
+        readBarrier: (done: (confirmed: boolean) => void) => timers.soon(() => done(true)),
+      },
+      state,
+      environment: { clock, timers, random: this.random },
+      config: GROUP_CONFIG,
+      clusterTimeMs: () => undefined,
+      topicIdOf: (topic) => cluster.image.topics.get(topic)?.topicId,
+    });
+    shard.leadershipChanged();
+    coordinator.addShard(0, shard);
+    return coordinator;
+  }
+
+  pick<T>(values: readonly T[]): T {
+    return values[this.random.below(values.length)]!;
+  }
+
+  bodyOf(fields: Fields, version: number): Record<string, unknown> {
+    const present = Object.entries(fields).filter(([, field]) => includesVersion(field.versions, version));
+    return Object.fromEntries(present.map(([name, field]) => [name, this.#valueOf(field, version)]));
+  }
+
+  #valueOf(field: AnyField, version: number): unknown {
+    if (includesVersion(field.nullable, version) && this.random.chance(0.3)) return null;
+    return this.#valueOfType(field.type, version);
+  }
+
+  #valueOfType(type: FieldType, version: number): unknown {
+    switch (type.kind) {
+      case 'struct':
+        return this.bodyOf(type.fields, version);
+      case 'array': {
+        const { element } = type;
+        return Array.from({ length: this.pick([0, 1, 1, 2, 3]) }, () => this.#valueOfType(element, version));
+      }
+      case 'string':
+      case 'text':
+        return this.pick(this.strings);
+      case 'uuid':
+        return this.pick([ZERO_UUID, this.broker.topics.get('t')!.topicId, 'AAAAAAAAAAAAAAAAAAAABg']);
+      case 'bytes':
+      case 'records':
+        return this.pick([new Uint8Array(0), Buffer.alloc(70), encodeRecordBatch([{ timestamp: 1 }])]);
+      case 'bool':
+        return this.random.chance(0.5);
+      case 'int8':
+        return this.pick([-128, -1, 0, 1, 2, 4, 127]);
+      case 'int16':
+        return this.pick([-32_768, -1, 0, 1, 3, 32_767]);
+      case 'int32':
+        return this.pick([-(2 ** 31), -1, 0, 1, 2, 100, 5_000, 2 ** 31 - 1]);
+      case 'int64':
+        return this.pick([Number.MIN_SAFE_INTEGER, -5, -3, -2, -1, 0, 1, 15, Number.MAX_SAFE_INTEGER]);
+    }
+  }
+
+  /** Sends a request and gives what its handler answers, encoded and read again; undefined if it is still parked. */
+  async ask(api: AnyApi, version: number, body: object): Promise<unknown> {
+    const header = { correlationId: 7, clientId: this.pick(this.strings) };
+    const frame = Buffer.concat(encodeRequest(api, version, header, body as never)).subarray(4);
+    const context = { ...this.broker.context(version), clientId: header.clientId };
+    let answer: unknown;
+    let failure: unknown;
+    const handling = Promise.resolve()
+      .then(() => this.handlers.find(api.key, version)!.handle(decodeRequest(api, frame).body, context))
+      .then((response) => {
+        if (response === undefined) return;
+        const encoded = Buffer.concat(encodeResponse(api, version, 7, response as never)).subarray(4);
+        answer = decodeResponse(api, version, encoded).body;
+      })
+      .catch((error: unknown) => {
+        if (!(error instanceof ProtocolError)) failure = error;
+      });
+    await this.broker.time.runFor(this.pick([2, 20, 11_000]));
+    // Later answers are of interest, too: a parked member's comes when the next one joins.
+    void handling.then(() => failure !== undefined && Promise.reject(failure));
+    if (failure !== undefined) throw failure;
+    return answer;
+  }
+
+  /** Ids that were given out are asked with from now on. */
+  learn(answer: unknown): void {
+    const { memberId } = (answer ?? {}) as { memberId?: string };
+    if (memberId === undefined || this.strings.includes(memberId)) return;
+    if (this.strings.length > 20) this.strings.splice(11, 1);
+    this.strings.push(memberId);
+  }
+}
+
+describe('whatever a client asks', () => {
+  test.each([1, 2])('there is an answer that can be sent (seed %i)', async (seed) => {
+    const any = new AnyBroker(seed);
+    const versions = ALL_APIS.flatMap((api) =>
+      Array.from({ length: api.versions.max - api.versions.min + 1 }, (_, step) => ({
+        api,
+        version: api.versions.min + step,
+      })),
+    );
+    const answered = new Set<string>();
+    for (let left = versions.length * REQUESTS_PER_VERSION; left > 0; left--) {
+      const { api, version } = any.pick(versions);
+      const body = any.bodyOf((api as unknown as Api).request.fields, version);
+      try {
+        const answer = await any.ask(api, version, body);
+        if (answer !== undefined) answered.add(api.name);
+        any.learn(answer);
+      } catch (error) {
+        const asked = JSON.stringify(body).slice(0, 500);
+        throw new Error(`${api.name} v${version} (seed ${seed}): ${asked}`, { cause: error });
+      }
+    }
+    // Else the requests would be refused too early to be of any use.
+    expect([...answered].sort()).toEqual(ALL_APIS.map(({ name }) => name).sort());
+  });
+});
