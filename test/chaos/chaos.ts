@@ -73,19 +73,25 @@ async function main(): Promise<number> {
       }
       const seed = firstSeed + run;
       const began = performance.now();
-      const result = await runScenario({
-        scenario,
-        seconds,
-        seed,
-        outDirectory: join(out, `${scenario.name}-${seed}`),
-        workDirectory: join(out, `work-${port}`),
-        chaosDirectory: join(MEMORY_DIRECTORY, `flotilla-chaos-${port}`),
-        port,
-        capabilities,
-        say: (line) => process.stderr.write(`  ${scenario.name}: ${line}\n`),
-      });
-      results.push(result);
-      tell(result, (performance.now() - began) / 1000, join(out, `${scenario.name}-${seed}`));
+      const outDirectory = join(out, `${scenario.name}-${seed}`);
+      try {
+        const result = await runScenario({
+          scenario,
+          seconds,
+          seed,
+          outDirectory,
+          workDirectory: join(out, `work-${port}`),
+          chaosDirectory: join(MEMORY_DIRECTORY, `flotilla-chaos-${port}`),
+          port,
+          capabilities,
+          say: (line) => process.stderr.write(`  ${scenario.name}: ${line}\n`),
+        });
+        results.push(result);
+        tell(result, (performance.now() - began) / 1000, outDirectory);
+      } catch (error) {
+        process.stdout.write(`${scenario.name} (seed ${seed}): NOT RUN: ${(error as Error).message}\n`);
+        skipped += 1;
+      }
     }
   }
   mkdirSync(out, { recursive: true });

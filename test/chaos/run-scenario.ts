@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { SeededRandom } from '../../src/std/seeded-random.ts';
 import type { Capabilities } from './capabilities.ts';
 import { checkHistory, type Verdict } from './checker/check-history.ts';
+import { compareReplicas, type ReplicaComparison } from './checker/compare-replicas.ts';
 import { ClientNetwork, pause } from './clients/network.ts';
 import { ChaosCluster } from './cluster/chaos-cluster.ts';
 import { Recorder } from './history/recorder.ts';
@@ -11,7 +12,7 @@ import { type FaultRecord, NemesisContext } from './nemesis/nemesis.ts';
 import { draw } from './report/draw.ts';
 import { type Measurement, measure, quantile } from './report/measure.ts';
 import type { Scenario } from './scenarios.ts';
-import { Workload } from './workload/workload.ts';
+import { TOPIC, Workload } from './workload/workload.ts';
 
 export interface RunOptions {
   readonly scenario: Scenario;
@@ -46,6 +47,8 @@ export interface RunResult {
   readonly latencyP50Ms: number;
   readonly latencyP99Ms: number;
   readonly notes: readonly string[];
+  /** Bytes of partition files that were found equal on several brokers after the run. */
+  readonly comparedReplicaBytes: number;
   /** Distinct messages of warnings and errors in brokers' logs, with counts. */
   readonly logs: Readonly<Record<string, number>>;
   readonly capabilities: Capabilities;
@@ -58,6 +61,7 @@ const FINAL_READ_TIMEOUT_MS = 60_000;
 /** A run with fewer acknowledgements a second proves little. */
 const ACKNOWLEDGED_PER_SECOND_MIN = 20;
 const WATCH_MS = 100;
+const INTERRUPTS = ['SIGINT', 'SIGTERM'] as const;
 const LOG_MESSAGES_MAX = 30;
 
 export async function runScenario(options: RunOptions): Promise<RunResult> {
@@ -81,6 +85,9 @@ export async function runScenario(options: RunOptions): Promise<RunResult> {
   const random = new SeededRandom(seed);
   const failures: string[] = [];
   let context: NemesisContext | undefined;
+  // Brokers are detached processes: they would outlive a harness that is interrupted.
+  const interrupted = (): void => void cluster.kill(...cluster.ids).then(() => process.exit(130));
+  for (const signal of INTERRUPTS) process.on(signal, interrupted);
   let healedAtSeconds: number | undefined;
   try {
     await cluster.wipe().catch(() => undefined);
@@ -132,8 +139,23 @@ export async function runScenario(options: RunOptions): Promise<RunResult> {
     if (unread.length > 0)
       failures.push(`Partitions ${unread.join(', ')} could not be read to their end after healing`);
     for (const id of cluster.diedUnasked) failures.push(`Broker ${id} ended by itself at the end`);
+  } catch (error) {
+    await cluster.kill(...cluster.ids);
+    throw error;
   } finally {
     recorder.close();
+    for (const signal of INTERRUPTS) process.off(signal, interrupted);
+  }
+  let comparison: ReplicaComparison = { comparedBytes: 0, differences: [] };
+  try {
+    await cluster.stopAll();
+    comparison = compareReplicas(
+      TOPIC,
+      cluster.ids.map((broker) => ({ broker, dataDirectory: cluster.dataDirectory(broker) })),
+    );
+    failures.push(...comparison.differences);
+  } catch (error) {
+    failures.push(`It could not be stopped: ${(error as Error).message}`);
   }
   const logs = readLogs(cluster);
   await cluster.destroy();
@@ -159,6 +181,7 @@ export async function runScenario(options: RunOptions): Promise<RunResult> {
     latencyP50Ms: measurement.latencyP50Ms,
     latencyP99Ms: measurement.latencyP99Ms,
     notes,
+    comparedReplicaBytes: comparison.comparedBytes,
     logs,
     capabilities: options.capabilities,
   };

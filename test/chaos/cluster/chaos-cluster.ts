@@ -122,6 +122,12 @@ export class ChaosCluster {
     await this.#command('stop', `${id}`);
   }
 
+  /** Stops all gracefully. */
+  async stopAll(): Promise<void> {
+    for (const id of this.ids) this.#expectedDead.add(id);
+    await this.#command('stop');
+  }
+
   async wipe(): Promise<void> {
     for (const id of this.ids) if (this.isPaused(id)) this.resume(id);
     await this.#command('wipe');
