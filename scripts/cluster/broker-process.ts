@@ -11,7 +11,7 @@ import { inspectProcess, type ProcessState } from './process-identity.ts';
 
 /** Threads for disk operations, two of them for the WAL alone. The others mostly wait in fsyncs of partition files, which the file system completes together: the more wait, the more end at once. */
 const THREAD_POOL_SIZE = 24;
-const POLL_MS = 10;
+const POLL_MS = 25;
 const HTTP_TIMEOUT_MS = 1_000;
 const MAIN = join(REPOSITORY, 'dist', 'src', 'main.js');
 
