@@ -160,6 +160,7 @@ export class Partitions {
       config: coordinator.config,
       clusterTimeMs: () => image().clusterTimeMs,
       topicIdOf: (topic) => image().topics.get(topic)?.topicId,
+      refreshTopics: () => coordinator.refreshTopics(),
     });
     extension.onLeadershipChanged = () => shard.leadershipChanged();
     coordinator.addShard(log.partition, shard);

@@ -11,6 +11,8 @@ import type { GroupShard } from './group-shard.ts';
 
 export const CONSUMER_OFFSETS_TOPIC = '__consumer_offsets';
 
+const REFRESH_TIMEOUT_MS = 2000;
+
 export interface GroupCoordinatorOptions {
   readonly cluster: Cluster;
   readonly groups: RaftGroups;
@@ -95,6 +97,11 @@ export class GroupCoordinator {
   topicIdOf(topic: string, partition: number): string | undefined {
     const image = this.#options.cluster.image.topics.get(topic);
     return image !== undefined && partition >= 0 && partition < image.partitions.length ? image.topicId : undefined;
+  }
+
+  /** Looks at topics again, as the metadata leader knows them now; false if it could not be asked in time. */
+  refreshTopics(): Promise<boolean> {
+    return this.#options.cluster.refresh(REFRESH_TIMEOUT_MS);
   }
 
   /** Committed positions of all groups that this broker coordinates. */

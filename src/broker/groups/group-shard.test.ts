@@ -46,6 +46,8 @@ class Harness {
   isLeader = true;
   isReady = true;
   topicId: string | undefined = TOPIC_ID;
+  topicIdAfterRefresh: string | undefined;
+  refreshes = true;
   clusterTimeMs: number | undefined;
   shard = this.newShard();
 
@@ -70,6 +72,10 @@ class Harness {
       config: CONFIG,
       clusterTimeMs: () => this.clusterTimeMs,
       topicIdOf: () => this.topicId,
+      refreshTopics: () => {
+        this.topicId = this.topicIdAfterRefresh ?? this.topicId;
+        return Promise.resolve(this.refreshes);
+      },
     });
   }
 
@@ -557,6 +563,19 @@ describe('offsets', () => {
     h.applyNext();
     expect(removal).toBeDefined();
     expect(code).toBe(ErrorCode.NONE);
+  });
+
+  it('are not denied because this broker has not heard of their topic yet', async () => {
+    await h.commit(9);
+    h.topicId = undefined;
+    h.refreshes = false;
+    const codes: ErrorCode[] = [];
+    h.shard.fetchOffsets('g', [{ topic: 't', partition: 0 }], (errorCode) => codes.push(errorCode));
+    await h.time.runFor(0);
+    expect(codes).toEqual([ErrorCode.COORDINATOR_LOAD_IN_PROGRESS]);
+    h.refreshes = true;
+    h.topicIdAfterRefresh = TOPIC_ID;
+    expect(await h.committed()).toBe(9);
   });
 
   it('does not give a recreated topic the offsets of its predecessor', async () => {

@@ -40,6 +40,8 @@ export interface ShardOptions {
   readonly clusterTimeMs: () => number | undefined;
   /** Id of a topic now, undefined if it does not exist. */
   readonly topicIdOf: (topic: string) => string | undefined;
+  /** Brings what {@link topicIdOf} answers up to date with the metadata leader; false if that could not be done in time. */
+  readonly refreshTopics: () => Promise<boolean>;
 }
 
 export interface OffsetAnswer {
@@ -180,12 +182,19 @@ export class GroupShard {
         [...committed].flatMap(([topic, partitions]) =>
           [...partitions.keys()].map((partition) => ({ topic, partition })),
         );
-      const answers = keys.map(({ topic, partition }) => {
-        const value = committed.get(topic)?.get(partition);
-        const isCurrent = value !== undefined && value.topicId === this.#options.topicIdOf(topic);
-        return { topic, partition, value: isCurrent ? value : undefined };
+      const found = keys.map((key) => ({ ...key, value: committed.get(key.topic)?.get(key.partition) }));
+      const isCurrent = ({ topic, value }: OffsetAnswer): boolean =>
+        value === undefined || value.topicId === this.#options.topicIdOf(topic);
+      const answer = (): void => {
+        const answers = found.map((each) => (isCurrent(each) ? each : { ...each, value: undefined }));
+        done(ErrorCode.NONE, wanted === undefined ? answers.filter(({ value }) => value !== undefined) : answers);
+      };
+      if (found.every(isCurrent)) return answer();
+      // The topic was deleted since, or this broker has not heard yet of one that a predecessor took the commit for: "none" would make the consumer start over.
+      void this.#options.refreshTopics().then((isFresh) => {
+        if (isFresh) answer();
+        else done(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, []);
       });
-      done(ErrorCode.NONE, wanted === undefined ? answers.filter(({ value }) => value !== undefined) : answers);
     });
   }
 

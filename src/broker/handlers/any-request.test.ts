@@ -79,6 +79,7 @@ class AnyBroker {
       config: GROUP_CONFIG,
       clusterTimeMs: () => undefined,
       topicIdOf: (topic) => cluster.image.topics.get(topic)?.topicId,
+      refreshTopics: () => coordinator.refreshTopics(),
     });
     shard.leadershipChanged();
     coordinator.addShard(0, shard);
