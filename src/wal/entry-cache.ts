@@ -6,8 +6,10 @@
 import type { LogIndex, Term } from '../std/brands.ts';
 import { ENTRY_KIND, type Entry } from './replica-storage.ts';
 
-/** A piece smaller than its buffer by this factor is copied rather than pin it. */
-const PIN_FACTOR = 8;
+/** A piece smaller than its buffer by this factor is copied rather than pin it; a pinned buffer costs its whole length. */
+const PIN_FACTOR = 64;
+/** Copies share buffers of this size. */
+const SLAB_BYTES = 64 * 1024;
 /** Rough cost of an entry object beside its bytes. */
 const ENTRY_BYTES = 120;
 
@@ -39,6 +41,9 @@ export class EntryCache {
   #oldest = 0;
   /** How many held pieces view each buffer: a buffer costs its whole length once. */
   readonly #buffers = new Map<ArrayBufferLike, number>();
+  /** Where small payloads are copied to. */
+  #slab = new Uint8Array(0);
+  #slabUsed = 0;
 
   constructor(budgetBytes: number) {
     this.budgetBytes = budgetBytes;
@@ -58,7 +63,7 @@ export class EntryCache {
       this.#tails.set(replicaId, tail);
     }
     for (const entry of entries) {
-      const kept = pin ? entry : unpinned(entry);
+      const kept = pin ? entry : this.#unpinned(entry);
       tail.entries.push(kept);
       tail.lsns.push(lsn);
       this.#account(kept);
@@ -153,6 +158,25 @@ export class EntryCache {
     }
   }
 
+  /** The entry, or a copy if its payload is a small part of a large buffer. */
+  #unpinned(entry: Entry): Entry {
+    let pins = false;
+    for (const piece of entry.payload) if (piece.length * PIN_FACTOR < piece.buffer.byteLength) pins = true;
+    if (!pins) return entry;
+    const length = payloadBytes(entry);
+    if (this.#slabUsed + length > this.#slab.length) {
+      this.#slab = new Uint8Array(Math.max(SLAB_BYTES, length));
+      this.#slabUsed = 0;
+    }
+    const start = this.#slabUsed;
+    for (const piece of entry.payload) {
+      this.#slab.set(piece, this.#slabUsed);
+      this.#slabUsed += piece.length;
+    }
+    const { index, term, kind, checksum } = entry;
+    return { index, term, kind, payload: [this.#slab.subarray(start, this.#slabUsed)], checksum };
+  }
+
   #account(entry: Entry): void {
     this.#bytes += ENTRY_BYTES;
     for (const { buffer } of entry.payload) {
@@ -180,18 +204,4 @@ export function payloadBytes(entry: Entry): number {
   let bytes = 0;
   for (const piece of entry.payload) bytes += piece.length;
   return bytes;
-}
-
-function unpinned(entry: Entry): Entry {
-  let pins = false;
-  for (const piece of entry.payload) if (piece.length * PIN_FACTOR < piece.buffer.byteLength) pins = true;
-  if (!pins) return entry;
-  // A plain Uint8Array of its own: a Buffer could be a view of the shared pool again.
-  const copy = new Uint8Array(payloadBytes(entry));
-  let at = 0;
-  for (const piece of entry.payload) {
-    copy.set(piece, at);
-    at += piece.length;
-  }
-  return { ...entry, payload: [copy] };
 }

@@ -3,12 +3,12 @@
  * sync), and everything that arrives meanwhile goes with the next. Positions are given out when a flush is opened, so an
  * entry's place is known when it is appended. A failed write or sync is final (DECISIONS: fsync is never retried).
  */
-import { assert } from '../std/assert.ts';
+import { assert, InvariantError } from '../std/assert.ts';
 import { type Lsn, lsn } from '../std/brands.ts';
 import type { Disk } from '../std/disk.ts';
 import type { Clock, TimerHandle, Timers } from '../std/environment.ts';
 import { FLUSH_FLAG, FlushBuffer, flushExtent } from './flush-block.ts';
-import { FRAME_HEADER_BYTES, type FrameHeader, sealFrame } from './frame.ts';
+import { FRAME_HEADER_BYTES, type FrameKind, frameSeedAt, sealFrame } from './frame.ts';
 import { roundUp, SEGMENT_DATA_POSITION } from './layout.ts';
 import type { WalStats } from './replica-storage.ts';
 import type { Segment } from './segment.ts';
@@ -48,7 +48,9 @@ export class Flusher {
   #open: FlushBuffer | undefined;
   readonly #closed: { buffer: FlushBuffer; segment: Segment }[] = [];
   readonly #idle: FlushBuffer[] = [];
-  #frame: { at: number; bodyLength: number } | undefined;
+  /** The frame being written: where it begins in the open flush, −1 if there is none, and the length of its body. */
+  #frameAt = -1;
+  #bodyLength = 0;
   #rolling = false;
   #running: Promise<void> | undefined;
   #failed = false;
@@ -102,23 +104,26 @@ export class Flusher {
   /** Makes room for a frame; returns where in {@link buffer} its body of `bodyLength` bytes goes. */
   begin(bodyLength: number): number {
     assert(!this.#failed, 'Nothing is appended after a failed flush');
-    assert(this.#frame === undefined, 'One frame is written at a time');
+    assert(this.#frameAt < 0, 'One frame is written at a time');
     const frameBytes = FRAME_HEADER_BYTES + bodyLength;
     if (this.#open === undefined || this.#open.length + frameBytes > this.#open.limit) this.#openFor(frameBytes);
     const at = this.buffer.length;
-    this.#frame = { at, bodyLength };
+    this.#frameAt = at;
+    this.#bodyLength = bodyLength;
     return at + FRAME_HEADER_BYTES;
   }
 
   /** Ends the frame that was begun; its body is in place. Returns where the frame begins in its segment. */
-  end(header: Omit<FrameHeader, 'bodyChecksum' | 'bodyLength'>): number {
-    const frame = this.#frame;
-    assert(frame !== undefined, 'A frame must have been begun');
-    this.#frame = undefined;
-    const { buffer } = this;
-    const position = buffer.position + frame.at;
-    sealFrame(buffer.bytes, buffer.view, frame.at, { ...header, bodyLength: frame.bodyLength }, this.#seed, position);
-    buffer.length = frame.at + FRAME_HEADER_BYTES + frame.bodyLength;
+  end(kind: FrameKind, replicaId: number, index: number, count: number, flags = 0): number {
+    const buffer = this.#open;
+    const at = this.#frameAt;
+    if (buffer === undefined || at < 0) throw new InvariantError('A frame must have been begun');
+    this.#frameAt = -1;
+    const position = buffer.position + at;
+    const bodyLength = this.#bodyLength;
+    const frameSeed = frameSeedAt(this.#seed, position);
+    sealFrame(buffer.bytes, buffer.view, at, bodyLength, frameSeed, kind, flags, replicaId, index, count);
+    buffer.length = at + FRAME_HEADER_BYTES + bodyLength;
     buffer.frameCount++;
     this.#nextLsn++;
     return position;
@@ -223,7 +228,7 @@ export class Flusher {
       if (this.#running !== undefined) return;
       const buffer = this.#open;
       if (buffer === undefined) return;
-      assert(this.#frame === undefined, 'A flush begins between frames');
+      assert(this.#frameAt < 0, 'A flush begins between frames');
       this.#open = undefined;
       this.#position = buffer.position + flushExtent(buffer.payloadLength);
       this.#closed.push({ buffer, segment: this.#segment });

@@ -123,21 +123,14 @@ export class FrameReader {
   #frameLength(bytes: Uint8Array, origin: number, frame: WantedFrame): number {
     const at = frame.position - origin;
     if (at + FRAME_HEADER_BYTES > bytes.length) return Math.max(frame.bytes, FRAME_HEADER_BYTES);
-    const header = decodeFrameHeader(
-      bytes,
-      viewOf(bytes),
-      at,
-      Number.MAX_SAFE_INTEGER,
-      this.#seed(frame),
-      frame.position,
-    );
+    const header = decodeFrameHeader(viewOf(bytes), at, Number.MAX_SAFE_INTEGER, this.#seed(frame), frame.position);
     return header === undefined ? frame.bytes : FRAME_HEADER_BYTES + header.bodyLength;
   }
 
   #decode(bytes: Uint8Array, origin: number, frame: WantedFrame, log: ReplicaLog): Entry[] {
     const at = frame.position - origin;
     const view = viewOf(bytes);
-    const header = decodeFrameHeader(bytes, view, at, bytes.length, this.#seed(frame), frame.position);
+    const header = decodeFrameHeader(view, at, bytes.length, this.#seed(frame), frame.position);
     if (header === undefined || !this.#holds(bytes, at, header, frame)) {
       throw new DamageError(`A frame at ${frame.position} of WAL segment ${frame.segment.sequence} is damaged`);
     }

@@ -1,7 +1,7 @@
 /**
  * Owns the bytes of a frame, the unit of meaning in the WAL:
  *
- *     u32 header checksum (of the 36 bytes behind it), u32 body checksum, u32 body length,
+ *     u32 header checksum (of the 36 bytes behind it), u32 body CRC, u32 body length,
  *     u8 kind, u8 flags, u16 zero, u64 replica id, u64 index, u32 count, u32 zero, body
  *
  * Both checksums are seeded with store, segment sequence and position, so a frame holds nowhere else (DECISIONS W2).
@@ -11,7 +11,7 @@
 import { logIndex, replicaId, term } from '../std/brands.ts';
 import { crc32c } from '../std/crc32c.ts';
 import { readU53, viewOf, writeU53 } from './layout.ts';
-import type { Checkpoint, HardState } from './replica-storage.ts';
+import type { Checkpoint, Entry, EntryKind, HardState } from './replica-storage.ts';
 
 export const FRAME_HEADER_BYTES = 40;
 
@@ -48,30 +48,51 @@ export interface FrameHeader {
   readonly bodyChecksum: number;
 }
 
-/** Writes the header and both checksums; the body must be in place. `seed` is the segment life's seed, `position` the frame's in the segment. */
+/** What a frame's header says beside the body's length and the checksums. Plain numbers, not an object: this is the path of every entry. */
 export function sealFrame(
   bytes: Uint8Array,
   view: DataView,
   at: number,
-  header: Omit<FrameHeader, 'bodyChecksum'>,
-  seed: number,
-  position: number,
+  bodyLength: number,
+  frameSeed: number,
+  kind: number,
+  flags: number,
+  replicaId: number,
+  index: number,
+  count: number,
 ): void {
-  const frameSeed = (seed ^ position) >>> 0;
   const bodyStart = at + FRAME_HEADER_BYTES;
-  view.setUint32(at + 4, crc32c(bytes.subarray(bodyStart, bodyStart + header.bodyLength), frameSeed), true);
-  view.setUint32(at + 8, header.bodyLength, true);
-  view.setUint32(at + 12, header.kind | (header.flags << 8), true);
-  writeU53(view, at + 16, header.replicaId);
-  writeU53(view, at + 24, header.index);
-  view.setUint32(at + 32, header.count, true);
+  view.setUint32(at + 4, crc32c(bytes.subarray(bodyStart, bodyStart + bodyLength), frameSeed), true);
+  view.setUint32(at + 8, bodyLength, true);
+  view.setUint32(at + 12, kind | (flags << 8), true);
+  writeU53(view, at + 16, replicaId);
+  writeU53(view, at + 24, index);
+  view.setUint32(at + 32, count, true);
   view.setUint32(at + 36, 0, true);
-  view.setUint32(at, crc32c(bytes.subarray(at + 4, bodyStart), frameSeed), true);
+  view.setUint32(at, headerChecksum(view, at, frameSeed), true);
+}
+
+/**
+ * Checksum of the nine words behind it. Each step is a bijection of the word and of what came before, so damage within
+ * one word is always seen; the flush's CRC is over all of it anyway. No call into native code, no view.
+ */
+function headerChecksum(view: DataView, at: number, frameSeed: number): number {
+  let hash = frameSeed | 0;
+  for (let word = at + 4; word < at + FRAME_HEADER_BYTES; word += 4) {
+    hash = Math.imul(hash ^ view.getInt32(word, true), 0x85ebca6b);
+    hash ^= hash >>> 15;
+  }
+  hash = Math.imul(hash, 0xc2b2ae35);
+  return (hash ^ (hash >>> 16)) >>> 0;
+}
+
+/** The seed of one frame's checksums. */
+export function frameSeedAt(seed: number, position: number): number {
+  return (seed ^ position) >>> 0;
 }
 
 /** Reads the header at `at`; undefined if it does not hold or its body would pass `end`. */
 export function decodeFrameHeader(
-  bytes: Uint8Array,
   view: DataView,
   at: number,
   end: number,
@@ -79,8 +100,7 @@ export function decodeFrameHeader(
   position: number,
 ): FrameHeader | undefined {
   if (at + FRAME_HEADER_BYTES > end) return undefined;
-  const frameSeed = (seed ^ position) >>> 0;
-  if (crc32c(bytes.subarray(at + 4, at + FRAME_HEADER_BYTES), frameSeed) !== view.getUint32(at, true)) return undefined;
+  if (headerChecksum(view, at, frameSeedAt(seed, position)) !== view.getUint32(at, true)) return undefined;
   const bodyLength = view.getUint32(at + 8, true);
   if (at + FRAME_HEADER_BYTES + bodyLength > end) return undefined;
   return readHeader(view, at, bodyLength);
@@ -104,22 +124,13 @@ function readHeader(view: DataView, at: number, bodyLength: number): FrameHeader
 }
 
 export function frameBodyHolds(body: Uint8Array, header: FrameHeader, seed: number, position: number): boolean {
-  return crc32c(body, (seed ^ position) >>> 0) === header.bodyChecksum;
+  return crc32c(body, frameSeedAt(seed, position)) === header.bodyChecksum;
 }
 
 // Entries: u64 commit hint, then per entry 24 bytes (u64 term, u32 payload length, u32 checksum, u8 kind, 7 zeros), then the payloads.
 
 export const ENTRIES_PREFIX_BYTES = 8;
 export const ENTRY_HEADER_BYTES = 24;
-
-/** One entry of an entries frame, its payload as a position inside the body. */
-export interface StoredEntry {
-  readonly term: number;
-  readonly kind: number;
-  readonly checksum: number;
-  readonly payloadAt: number;
-  readonly payloadLength: number;
-}
 
 export function entriesBodyBytes(count: number, payloadBytes: number): number {
   return ENTRIES_PREFIX_BYTES + count * ENTRY_HEADER_BYTES + payloadBytes;
@@ -129,28 +140,25 @@ export function readCommitHint(view: DataView, bodyAt: number): number {
   return readU53(view, bodyAt);
 }
 
-/** The entries of a body at `bodyAt`; payload positions count from the same origin as `bodyAt`. Undefined if the lengths disagree. */
-export function readStoredEntries(
-  view: DataView,
-  bodyAt: number,
-  bodyLength: number,
-  count: number,
-): StoredEntry[] | undefined {
-  const entries: StoredEntry[] = [];
-  let payloadAt = bodyAt + entriesBodyBytes(count, 0);
-  const end = bodyAt + bodyLength;
+/** The entries of a frame at `at` of `bytes`, their payloads views of it. Undefined if the lengths disagree. */
+export function decodeEntries(bytes: Uint8Array, view: DataView, frame: FrameHeader, at: number): Entry[] | undefined {
+  const bodyAt = at + FRAME_HEADER_BYTES;
+  const end = bodyAt + frame.bodyLength;
+  let payloadAt = bodyAt + entriesBodyBytes(frame.count, 0);
   if (payloadAt > end) return undefined;
-  for (let i = 0; i < count; i++) {
-    const at = bodyAt + ENTRIES_PREFIX_BYTES + i * ENTRY_HEADER_BYTES;
-    const payloadLength = view.getUint32(at + 8, true);
+  const entries: Entry[] = [];
+  for (let i = 0; i < frame.count; i++) {
+    const headerAt = bodyAt + ENTRIES_PREFIX_BYTES + i * ENTRY_HEADER_BYTES;
+    const payloadEnd = payloadAt + view.getUint32(headerAt + 8, true);
+    if (payloadEnd > end) return undefined;
     entries.push({
-      term: readU53(view, at),
-      kind: view.getUint8(at + 16),
-      checksum: view.getUint32(at + 12, true),
-      payloadAt,
-      payloadLength,
+      index: logIndex(frame.index + i),
+      term: term(readU53(view, headerAt)),
+      kind: view.getUint8(headerAt + 16) as EntryKind,
+      payload: [bytes.subarray(payloadAt, payloadEnd)],
+      checksum: view.getUint32(headerAt + 12, true),
     });
-    payloadAt += payloadLength;
+    payloadAt = payloadEnd;
   }
   return payloadAt === end ? entries : undefined;
 }

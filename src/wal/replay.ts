@@ -4,14 +4,14 @@
  * with the next complete table, which was written by a process that knew everything.
  */
 import { assert, InvariantError } from '../std/assert.ts';
-import { replicaId as asReplicaId, logIndex, term } from '../std/brands.ts';
+import { replicaId as asReplicaId, logIndex } from '../std/brands.ts';
 import type { EntryCache } from './entry-cache.ts';
 import { FLUSH_PAYLOAD_OFFSET, type FlushHeader, restoreOriginals } from './flush-block.ts';
 import {
   CHECKPOINT_FLAG,
   decodeCheckpoint,
+  decodeEntries,
   decodeFrameHeader,
-  ENTRIES_PREFIX_BYTES,
   FRAME_HEADER_BYTES,
   FRAME_KIND,
   FRAME_KIND_MAX,
@@ -19,12 +19,11 @@ import {
   frameBodyHolds,
   readCommitHint,
   readHardState,
-  readStoredEntries,
   readTrustedHeader,
 } from './frame.ts';
 import { viewOf } from './layout.ts';
 import { ReplicaLog } from './replica-log.ts';
-import type { Entry, EntryKind, ReplicaDamage } from './replica-storage.ts';
+import type { Entry, ReplicaDamage } from './replica-storage.ts';
 import type { Segment, SegmentChain } from './segment.ts';
 import type { Stamps } from './stamp.ts';
 import { decodeTableRow } from './table-row.ts';
@@ -100,7 +99,7 @@ export class Replay {
     const end = header.position + FLUSH_PAYLOAD_OFFSET + header.payloadLength;
     let at = header.position + FLUSH_PAYLOAD_OFFSET;
     for (let i = 0; i < header.frameCount; i++) {
-      const frame = decodeFrameHeader(this.#bytes, this.#view, at, end, seed, at);
+      const frame = decodeFrameHeader(this.#view, at, end, seed, at);
       if (frame === undefined) {
         this.lose(`A frame header at ${at} of segment ${header.sequence} is damaged`);
         return;
@@ -339,17 +338,9 @@ export class Replay {
   }
 }
 
-/** The entries of a frame at `at`, their payloads views of `bytes`. */
+/** The entries of a frame that holds. */
 export function entriesAt(bytes: Uint8Array, view: DataView, frame: FrameHeader, at: number): Entry[] {
-  const bodyAt = at + FRAME_HEADER_BYTES;
-  assert(frame.bodyLength >= ENTRIES_PREFIX_BYTES, 'A frame of entries has a commit hint');
-  const stored = readStoredEntries(view, bodyAt, frame.bodyLength, frame.count);
-  assert(stored !== undefined, 'The entries of a frame fill its body');
-  return stored.map((entry, i) => ({
-    index: logIndex(frame.index + i),
-    term: term(entry.term),
-    kind: entry.kind as EntryKind,
-    payload: [bytes.subarray(entry.payloadAt, entry.payloadAt + entry.payloadLength)],
-    checksum: entry.checksum,
-  }));
+  const entries = decodeEntries(bytes, view, frame, at);
+  assert(entries !== undefined, 'The entries of a frame fill its body');
+  return entries;
 }

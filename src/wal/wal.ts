@@ -3,7 +3,7 @@
  * many frames durable. This file joins the parts; bytes are in frame.ts and flush-block.ts (docs/wal-format.md), group
  * commit in flusher.ts, opening in recovery.ts, reuse of segments in reclaimer.ts.
  */
-import { assert } from '../std/assert.ts';
+import { assert, InvariantError } from '../std/assert.ts';
 import { type LogIndex, type Lsn, logIndex, type ReplicaId, type Term } from '../std/brands.ts';
 import type { Disk, DiskFile } from '../std/disk.ts';
 import type { Clock, Timers } from '../std/environment.ts';
@@ -269,7 +269,7 @@ export class Wal implements ReplicaStorage {
     replica.hardState = { ...hardState };
     const at = this.#flusher.begin(HARD_STATE_BYTES);
     writeHardState(this.#flusher.buffer.view, at, hardState);
-    this.#flusher.end({ kind: FRAME_KIND.hardState, flags: 0, replicaId, index: 0, count: 0 });
+    this.#flusher.end(FRAME_KIND.hardState, replicaId, 0, 0);
     return this.appendedLsn;
   }
 
@@ -302,7 +302,7 @@ export class Wal implements ReplicaStorage {
     writeU53(view, at, checkpoint.term);
     bytes.set(payload, at + 8);
     const flags = reset ? CHECKPOINT_FLAG.resetLog : 0;
-    this.#flusher.end({ kind: FRAME_KIND.checkpoint, flags, replicaId, index: checkpoint.index, count: 0 });
+    this.#flusher.end(FRAME_KIND.checkpoint, replicaId, checkpoint.index, 0, flags);
     this.#reclaimer.wake();
     return this.appendedLsn;
   }
@@ -392,14 +392,14 @@ export class Wal implements ReplicaStorage {
 
   #get(replicaId: ReplicaId): ReplicaLog {
     const replica = this.#logs.get(replicaId);
-    assert(replica !== undefined, `Replica ${replicaId} is not in the WAL`);
+    if (replica === undefined) throw new InvariantError(`Replica ${replicaId} is not in the WAL`);
     return replica;
   }
 
   #appendFrame(kind: FrameKind, replicaId: number, index: number, body: Uint8Array = NO_BYTES, count = 0): Lsn {
     const at = this.#flusher.begin(body.length);
     this.#flusher.buffer.bytes.set(body, at);
-    this.#flusher.end({ kind, flags: 0, replicaId, index, count });
+    this.#flusher.end(kind, replicaId, index, count);
     return this.appendedLsn;
   }
 
@@ -411,7 +411,8 @@ export class Wal implements ReplicaStorage {
       let end = start;
       while (end < entries.length) {
         const size = payloadBytes(entries[end]!) + ENTRY_HEADER_BYTES;
-        assert(size <= this.#entryBytesMax, `An entry of ${size} bytes is larger than a WAL segment allows`);
+        if (size > this.#entryBytesMax)
+          throw new InvariantError(`An entry of ${size} bytes is larger than a WAL segment allows`);
         if (end > start && bytes + size > Math.min(FRAME_BYTES_TARGET, this.#entryBytesMax)) break;
         bytes += size;
         end++;
@@ -451,13 +452,7 @@ export class Wal implements ReplicaStorage {
       view.setUint32(headerAt + 20, 0, true);
       headerAt += ENTRY_HEADER_BYTES;
     }
-    const position = this.#flusher.end({
-      kind,
-      flags: 0,
-      replicaId: replica.replicaId,
-      index: entries[start]!.index,
-      count,
-    });
+    const position = this.#flusher.end(kind, replica.replicaId, entries[start]!.index, count);
     for (let i = start; i < end; i++) {
       const entry = entries[i]!;
       const size = payloadBytes(entry);
