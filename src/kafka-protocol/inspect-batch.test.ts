@@ -78,6 +78,17 @@ describe('inspectBatch()', () => {
       }),
       ErrorCode.INVALID_RECORD,
     ],
+    [
+      'more records than can be compressed into it',
+      batchWith(
+        (bytes) => {
+          bytes.writeInt32BE(0x7fffffff, 57);
+          bytes.writeInt32BE(0x7ffffffe, 23);
+        },
+        { compression: gzip },
+      ),
+      ErrorCode.INVALID_RECORD,
+    ],
     ['control records', encodeRecordBatch(records, { isControl: true }), ErrorCode.INVALID_RECORD],
     ['a delete horizon', batchWith((bytes) => bytes.writeInt16BE(0x40, 21)), ErrorCode.INVALID_RECORD],
     ['the time of the append', batchWith((bytes) => bytes.writeInt16BE(0x08, 21)), ErrorCode.INVALID_TIMESTAMP],
@@ -116,6 +127,14 @@ describe('inspectBatch()', () => {
   for (const [what, bytes, errorCode, limits] of refusals) {
     it(`refuses ${what}`, () => expect(codeOf(bytes, limits)).toBe(errorCode));
   }
+
+  it('accepts as many records as compress best', () => {
+    const alike = Array.from({ length: 60_000 }, () => ({ timestamp: 1_700_000_000_000 }));
+    expect(codeOf(encodeRecordBatch(alike, { compression: gzip }))).toBe(ErrorCode.NONE);
+    // One record of zeros, at the limit of what deflate can do.
+    const zeros = encodeRecordBatch([{ timestamp: 1, value: Buffer.alloc(8_000_000) }], { compression: gzip });
+    expect(codeOf(zeros)).toBe(ErrorCode.NONE);
+  });
 
   it('refuses every changed byte, with CORRUPT_MESSAGE where the checksum shows it', () => {
     const good = encodeRecordBatch(records);

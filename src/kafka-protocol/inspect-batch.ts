@@ -25,11 +25,13 @@ import { Codec, canDecompress, decompress } from './compression.ts';
 import { ErrorCode } from './error-codes.ts';
 import { ProtocolError } from './protocol-error.ts';
 import { KNOWN_ATTRIBUTES, NO_PRODUCER_ID, RecordBatch } from './record-batch.ts';
-import { RecordCursor } from './record-cursor.ts';
+import { RECORD_BYTES_MIN, RecordCursor } from './record-cursor.ts';
 
 /** Versions of Produce that kafkajs can send. */
 const KAFKAJS_PRODUCE_VERSION_MAX = 7;
 const ZSTD_PRODUCE_VERSION_MIN = 7;
+/** By codec, the most bytes that one byte can decompress to: deflate's longest match in two bits, snappy's in three bytes, LZ4's length bytes, zstd's block of one repeated byte. */
+const EXPANSION_MAX: readonly number[] = [1, 1032, 22, 255, 32_768];
 
 export interface InspectionLimits {
   /** Version of the Produce request. */
@@ -128,6 +130,10 @@ function headerFault(batch: RecordBatch, limits: InspectionLimits): Inspection |
       ErrorCode.UNSUPPORTED_COMPRESSION_TYPE,
       `Compression codec ${codec} in Produce version ${limits.produceVersion}`,
     );
+  }
+  // A header that is believed decides how many offsets the batch takes: no more than there can be records in it.
+  if (recordCount * RECORD_BYTES_MIN > batch.records.length * EXPANSION_MAX[codec]!) {
+    return refused(ErrorCode.INVALID_RECORD, `${recordCount} records cannot be in ${batch.records.length} bytes`);
   }
   if (mustWalk(batch, limits) && !canDecompress(codec)) {
     return refused(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, `Compression codec ${codec} is not available here`);

@@ -11,7 +11,7 @@
 import { ProtocolError } from './protocol-error.ts';
 
 /** Length and six fields of a byte each: no record is shorter. */
-const RECORD_BYTES_MIN = 7;
+export const RECORD_BYTES_MIN = 7;
 
 export interface RecordHeader {
   readonly key: string;
