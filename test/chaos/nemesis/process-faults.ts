@@ -118,14 +118,14 @@ export async function crashLoop(context: NemesisContext): Promise<void> {
       await cluster.kill(broker);
       let during = 0;
       for (let i = 0; i < 4; i++) {
-        const restarted = cluster.restart(broker).then(
-          () => false,
-          // cluster.sh says that the broker ended while starting: that is what was wanted.
-          () => true,
-        );
-        await context.sleep(random.between(250, 900));
+        // cluster.sh says that the broker ended while starting: that is what was wanted.
+        const restarted = cluster.restart(broker).catch(() => undefined);
+        while (cluster.pid(broker) === undefined) await context.sleep(5);
+        await context.sleep(random.between(100, 900));
+        if (!(await cluster.isReady(broker))) during += 1;
         await cluster.kill(broker);
-        if (await restarted) during += 1;
+        await restarted;
+        await cluster.kill(broker);
       }
       await cluster.restart(broker);
       return during > 0 ? `killed ${during} times before it served` : undefined;
