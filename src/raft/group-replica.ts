@@ -181,11 +181,11 @@ export class GroupReplica implements RaftGroup, Deadline {
   #refusal(
     bytes: number,
     isRefusedOnFullDisk: boolean,
-  ): 'notLeader' | 'notReady' | 'overloaded' | 'diskFull' | undefined {
+  ): Extract<ProposalOutcome, { kind: 'refused' }>['reason'] | undefined {
     if (this.role !== 'leader' || this.removed) return 'notLeader';
     if (!this.isReady) return 'notReady';
     const { config, proposedBytes, storage } = this.#context;
-    if (bytes > storage.entryBytesMax) return 'overloaded';
+    if (bytes > storage.entryBytesMax) return 'tooLarge';
     // One proposal is always allowed, or one above the limit could never be made.
     if (this.proposals.bytes > 0 && this.proposals.bytes + bytes > config.groupProposedBytesMax) return 'overloaded';
     if (proposedBytes > 0 && proposedBytes + bytes > config.brokerProposedBytesMax) return 'overloaded';

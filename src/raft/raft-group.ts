@@ -10,8 +10,8 @@ import type { StateMachine } from './state-machine.ts';
 export type ProposalOutcome =
   /** Applied at its (index, term); `result` is what {@link StateMachine.apply} returned. */
   | { kind: 'applied'; index: LogIndex; term: Term; result: unknown }
-  /** Never entered the log: not leader, not ready, or over the limit of uncommitted bytes. Nothing was written. */
-  | { kind: 'refused'; reason: 'notLeader' | 'notReady' | 'overloaded' | 'diskFull' }
+  /** Never entered the log: not leader, not ready, over the limit of uncommitted bytes, or larger than an entry can ever be. Nothing was written. */
+  | { kind: 'refused'; reason: 'notLeader' | 'notReady' | 'overloaded' | 'tooLarge' | 'diskFull' }
   /** Overwritten or stepped down: may or may not be in the log of the next leader. */
   | { kind: 'unknown' };
 

@@ -331,6 +331,8 @@ export class GroupShard {
         case 'applied':
           return done(outcome.result as ErrorCode);
         case 'refused':
+          // What can never be written is not asked for again.
+          if (outcome.reason === 'tooLarge') return done(ErrorCode.INVALID_COMMIT_OFFSET_SIZE);
           return done(outcome.reason === 'notLeader' ? ErrorCode.NOT_COORDINATOR : ErrorCode.COORDINATOR_NOT_AVAILABLE);
         case 'unknown':
           // May yet become durable; the client asks the next coordinator and learns there.

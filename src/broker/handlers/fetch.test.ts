@@ -100,6 +100,8 @@ describe('Fetch', () => {
     expect(partitionsOf(response)[0]).toMatchObject({ errorCode: 6, currentLeader: { leaderId: 2, leaderEpoch: 5 } });
     expect(response.nodeEndpoints).toEqual([{ nodeId: 2, host: 'host2', port: 9002, rack: null }]);
     expect(partitionsOf(await fetch([{ topicId }], {}, 15))[0]!.currentLeader).toBeUndefined();
+    broker.live.delete(2);
+    expect(partitionsOf(await fetch([{ topicId }], {}, 16))[0]!.currentLeader).toBeUndefined();
   });
 
   test('tells a reader whose log is another one where they parted', async () => {

@@ -72,7 +72,7 @@ export function leaderHint(
   const placement = topic?.partitions[partition];
   if (placement === undefined) return undefined;
   const announcement = groups.leaderOf(placement.groupId);
-  if (announcement === undefined || !cluster.image.brokers.has(announcement.leader)) return undefined;
+  if (announcement === undefined || !cluster.liveBrokers().includes(announcement.leader)) return undefined;
   return { leaderId: announcement.leader, leaderEpoch: announcement.term };
 }
 

@@ -160,9 +160,10 @@ describe('produce', () => {
     expect(answer.result).toMatchObject({ errorCode: ErrorCode.NOT_LEADER_OR_FOLLOWER });
   });
 
-  it('answers retriable codes for what the group refuses', async () => {
+  it('answers what the group refuses with a retriable code, unless it could never be written', async () => {
     for (const [reason, errorCode] of [
       ['overloaded', 19],
+      ['tooLarge', 10],
       ['diskFull', 56],
       ['notLeader', 6],
     ] as const) {

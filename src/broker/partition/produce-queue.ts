@@ -283,6 +283,8 @@ function refusal(reason: Extract<ProposalOutcome, { kind: 'refused' }>['reason']
       return [ErrorCode.NOT_LEADER_OR_FOLLOWER, 'This broker is not the leader'];
     case 'overloaded':
       return [ErrorCode.NOT_ENOUGH_REPLICAS, 'Too many bytes wait for a quorum'];
+    case 'tooLarge':
+      return [ErrorCode.MESSAGE_TOO_LARGE, 'The batch is larger than a quarter of a WAL segment (wal.segment.bytes)'];
     case 'diskFull':
       return [ErrorCode.KAFKA_STORAGE_ERROR, 'A disk of the partition is full'];
   }
