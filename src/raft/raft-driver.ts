@@ -723,6 +723,19 @@ export class RaftDriver implements RaftGroups, DriverContext {
     return clocks;
   }
 
+  /** Replicas that lost something to a damaged disk and are not repaired. With `identity` they take no part at all: metadata must replace them (DECISIONS W6). */
+  damagedReplicas(): {
+    readonly groupId: GroupId;
+    readonly replicaId: ReplicaId;
+    readonly kind: 'entries' | 'identity';
+  }[] {
+    const damaged = [];
+    for (const { groupId, replicaId, damage, core } of this.replicas.values()) {
+      if (damage !== undefined && core?.barred !== false) damaged.push({ groupId, replicaId, kind: damage.kind });
+    }
+    return damaged;
+  }
+
   /** The driver's own disk stalls: leaderships were given up (DECISIONS W11). */
   get isDiskStalled(): boolean {
     return this.#liveness.ownDiskStalled;

@@ -90,6 +90,9 @@ export class SimulatedNetwork {
   /** Sees every message when it is sent. */
   onSend: (from: BrokerId, to: BrokerId, channel: Channel, bytes: Uint8Array) => void = () => undefined;
 
+  /** May change a message on its way, in place. */
+  onWire: (from: BrokerId, to: BrokerId, channel: Channel, bytes: Uint8Array) => void = () => undefined;
+
   constructor(time: SimulatedTime, random: SeededRandom, options: SimulatedNetworkOptions = {}) {
     this.time = time;
     this.random = random;
@@ -291,6 +294,7 @@ export class SimulatedNetwork {
     }
     const bytes = Buffer.concat(pieces);
     this.onSend(from, to, channel, bytes);
+    this.onWire(from, to, channel, bytes);
     const readyMs = Math.max(lane.lastReadyMs[channel]!, this.time.now + this.latencyMs(this.random));
     lane.lastReadyMs[channel] = readyMs;
     lane.queues[channel]!.push({ bytes, readyMs });
