@@ -379,6 +379,7 @@ export class BrokerInstance {
       responseMemory: this.#responseMemory,
       process: () => ({ ...this.#machine.processFacts(), eventLoopDelayMs: this.#eventLoop.delayMs }),
       disk: () => this.#space,
+      damagedReplicas: () => this.#partitions?.damagedCount ?? 0,
       groupLags: () => groupLags(coordinator),
     });
     return new AdminHttp({

@@ -43,6 +43,8 @@ export class Partitions {
   readonly #resources: PartitionResources;
   readonly #byStateMachine = new Map<StateMachine, LocalPartition>();
   readonly #open = new Set<Partition>();
+  /** Directories in which damage was found since the start. */
+  readonly #damaged = new Set<string>();
   #coordinator: GroupCoordinator | undefined;
   #timer: TimerHandle | undefined;
 
@@ -57,9 +59,20 @@ export class Partitions {
       tailBytesMax: config['log.tail.cache.bytes'],
       onFailure: (error) => options.onFailure(error),
       onDamage: (error, directory) => {
-        machine.log.error({ directory, reason: error.message }, 'A partition file is damaged');
+        // A client can read the same place again and again; it shall not fill the log with it.
+        if (this.#damaged.has(directory)) return;
+        this.#damaged.add(directory);
+        machine.log.error(
+          { directory, reason: error.message },
+          'A partition file is damaged: what it held can not be read here, but from the other replicas if they lead',
+        );
       },
     });
+  }
+
+  /** Replicas whose files were found damaged since the start. */
+  get damagedCount(): number {
+    return this.#damaged.size;
   }
 
   /** Set once, before the driver starts. */

@@ -202,6 +202,7 @@ const ASSERTED_ELSEWHERE: ReadonlySet<string> = new Set([
   'response_memory_bytes',
   // src/broker/metrics/broker-metrics.test.ts
   'disk_refuses_produce',
+  'partitions_damaged',
   'raft_uncommitted_entries',
   'raft_unapplied_entries',
   'raft_proposals_refused_total',

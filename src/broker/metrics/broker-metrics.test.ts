@@ -26,7 +26,7 @@ function setUp() {
   const walFlush = new Histogram();
   const walBatch = new Histogram(SIZE_BOUNDS_BYTES);
   const groups: Partial<RaftGroup>[] = [];
-  const disk = { freeBytes: 5, totalBytes: 10, refusesProduce: false };
+  const disk = { freeBytes: 5, totalBytes: 10, refusesProduce: false, damaged: 0 };
   const registry = createMetricsRegistry({
     requests,
     records: broker.services.records,
@@ -47,6 +47,7 @@ function setUp() {
       eventLoopDelayMs: new Histogram(),
     }),
     disk: () => disk,
+    damagedReplicas: () => disk.damaged,
     groupLags: () => [{ group: 'g"1', topic: 't', partition: 0, lag: 6 }],
   });
   const value = async (name: string, labels = '') => {
@@ -108,8 +109,11 @@ describe('createMetricsRegistry()', () => {
     expect(await value('cluster_is_controller')).toBe(1);
   });
 
-  test('says when produce is refused, and escapes labels', async () => {
+  test('says when produce is refused or files are damaged, and escapes labels', async () => {
     const { disk, value } = setUp();
+    expect(await value('partitions_damaged')).toBe(0);
+    disk.damaged = 2;
+    expect(await value('partitions_damaged')).toBe(2);
     expect(await value('disk_refuses_produce')).toBe(0);
     disk.refusesProduce = true;
     expect(await value('disk_refuses_produce')).toBe(1);

@@ -174,7 +174,12 @@ function registerRaft(registry: Registry, { groups, driver, cluster }: MetricSou
   );
 }
 
-function registerPartitions(registry: Registry, { cluster, groups, groupLags }: MetricSources): void {
+function registerPartitions(registry: Registry, { cluster, groups, groupLags, damagedReplicas }: MetricSources): void {
+  registerGauge(
+    registry,
+    { name: 'partitions_damaged', help: 'Replicas of this broker whose files were found damaged since its start' },
+    () => damagedReplicas(),
+  );
   registerGauge(registry, { name: 'partitions', help: 'Replicas of partitions on this broker' }, () =>
     sumOf(cluster.partitions(), () => 1),
   );

@@ -54,6 +54,8 @@ export interface MetricSources {
   readonly responseMemory: { readonly usedBytes: number };
   process(): ProcessFacts;
   disk(): DiskFacts;
+  /** Replicas whose files were found damaged since the start. */
+  damagedReplicas(): number;
   /** Of the groups that this broker coordinates. */
   groupLags(): Iterable<GroupLag>;
 }
