@@ -123,6 +123,18 @@ describe('ClusterController.createTopics()', () => {
     expect(replicas.map((replica) => replica.brokerId)).not.toContain(3);
   });
 
+  test('creates an internal topic with all its replicas while a quorum of them lives', async () => {
+    const cluster = await FakeMetadataCluster.start();
+    const internal = newTopic('__consumer_offsets', { partitionCount: 4, replicationFactor: 3 });
+    const ensure = () =>
+      cluster.time.settle(cluster.broker(1).controller.createTopics([internal], { ...OPTIONS, internal: true }));
+    cluster.network.setLive(brokerId(3), false);
+    expect(await ensure()).toMatchObject([{ errorCode: ErrorCode.NONE }]);
+    const { partitions } = cluster.broker(1).controller.image.topics.get('__consumer_offsets')!;
+    for (const { replicas } of partitions)
+      expect(replicas.map((replica) => replica.brokerId).sort()).toEqual([1, 2, 3]);
+  });
+
   test('survives a lost outcome, a lost answer and a change of leader, each time creating once', async () => {
     for (const fault of ['unknownButCommitted', 'unknownAndLost', 'refused'] as const) {
       const cluster = await FakeMetadataCluster.start();

@@ -10,7 +10,7 @@ import type { ChangeOf, NewPartitions } from './metadata-change.ts';
 import type { MetadataCommand } from './metadata-command.ts';
 import type { TopicImage } from './metadata-image.ts';
 import type { MetadataState } from './metadata-state.ts';
-import { loadOf, type PlacementLoad, placePartitions } from './placement.ts';
+import { loadOf, type PlacementBroker, type PlacementLoad, placePartitions } from './placement.ts';
 import type { Plan, PlanContext } from './plan-change.ts';
 import { collisionForm, isInternalTopic, topicNameProblem } from './topic-name.ts';
 
@@ -202,9 +202,13 @@ function placeTopic(
       .map((assignment) => assignment.brokerIds.map(brokerId));
   } else {
     const factor = topic.replicationFactor === -1 ? context.defaults.replicationFactor : topic.replicationFactor;
-    const refusal = factorRefusal(context, factor);
+    const brokers = isInternalTopic(topic.name) ? brokersWithDead(context, factor) : context.liveBrokers;
+    const refusal = factorRefusal(brokers, factor);
     if (refusal !== undefined) return refusal;
-    partitions = placePartitions(context.liveBrokers, partitionCount, factor, load, context.random);
+    partitions = placePartitions(brokers, partitionCount, factor, load, context.random);
+    // Who is there leads.
+    const isDead = (id: BrokerId): boolean => !context.liveBrokers.some((broker) => broker.brokerId === id);
+    partitions = partitions.map((ids) => [...ids.filter((id) => !isDead(id)), ...ids.filter(isDead)]);
   }
   budget.partitionsLeft -= partitionCount;
   return {
@@ -216,11 +220,24 @@ function placeTopic(
   };
 }
 
-function factorRefusal(context: PlanContext, factor: number): Outcome | undefined {
+/**
+ * The live brokers and, where they are too few but most of what `factor` asks for, dead ones beside them. For topics that brokers need themselves: the first consumer group shall not have to wait for
+ * a dead broker. Every partition then has all live brokers, so a quorum, and the dead ones take their replicas when they come back.
+ */
+function brokersWithDead(context: PlanContext, factor: number): readonly PlacementBroker[] {
+  const { liveBrokers, state } = context;
+  if (liveBrokers.length >= factor || liveBrokers.length <= factor / 2) return liveBrokers;
+  const live = new Set(liveBrokers.map((broker) => broker.brokerId));
+  const dead = [...state.brokers.values()].filter((broker) => !live.has(broker.brokerId));
+  dead.sort((some, other) => some.brokerId - other.brokerId);
+  return [...liveBrokers, ...dead.slice(0, factor - liveBrokers.length)];
+}
+
+function factorRefusal(brokers: readonly PlacementBroker[], factor: number): Outcome | undefined {
   if (factor <= 0) {
     return refuse(ErrorCode.INVALID_REPLICATION_FACTOR, 'Replication factor must be larger than 0.');
   }
-  const live = context.liveBrokers.length;
+  const live = brokers.length;
   if (factor <= live) return undefined;
   // Never fewer replicas than asked for (DECISIONS L7).
   return refuse(
@@ -318,7 +335,7 @@ function placeMorePartitions(
     if (refusal !== undefined) return refusal;
     partitions = request.assignments.map((brokers) => brokers.map(brokerId));
   } else {
-    const refusal = factorRefusal(context, factor);
+    const refusal = factorRefusal(context.liveBrokers, factor);
     if (refusal !== undefined) return refusal;
     partitions = placePartitions(context.liveBrokers, count, factor, load, context.random);
   }
