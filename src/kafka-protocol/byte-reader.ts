@@ -67,6 +67,13 @@ export class ByteReader {
     return value;
   }
 
+  /** A 64-bit integer, cut to the safe integers. */
+  bound64(): number {
+    const at = this.#take(8);
+    const value = this.#view.getInt32(at) * 0x1_0000_0000 + this.#view.getUint32(at + 4);
+    return Math.min(Math.max(value, Number.MIN_SAFE_INTEGER), Number.MAX_SAFE_INTEGER);
+  }
+
   bool(): boolean {
     return this.#view.getInt8(this.#take(1)) !== 0;
   }

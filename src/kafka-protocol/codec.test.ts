@@ -2,7 +2,20 @@ import { describe, expect, it } from 'vitest';
 import { ELEMENTS_MAX, ZERO_UUID } from './byte-reader.ts';
 import { Message } from './codec.ts';
 import { ProtocolError } from './protocol-error.ts';
-import { array, bool, bytes, int8, int32, int64, parseVersions, string, struct, text, uuid } from './schema.ts';
+import {
+  array,
+  bool,
+  bound64,
+  bytes,
+  int8,
+  int32,
+  int64,
+  parseVersions,
+  string,
+  struct,
+  text,
+  uuid,
+} from './schema.ts';
 
 const NEVER = { min: 1, max: 0 };
 const sample = new Message('Sample', parseVersions('0-3'), parseVersions('2+'), {
@@ -126,6 +139,24 @@ describe('64-bit integers', () => {
       expect(() => number.decode(encoded, 0)).toThrow(ProtocolError);
     }
     expect(() => number.encode({ value: 2 ** 53 }, 0)).toThrow('is not a safe integer');
+  });
+});
+
+describe('bounds', () => {
+  const bound = new Message('Bound', parseVersions('0'), NEVER, { value: bound64('0+') });
+
+  it('beyond 2^53 are decoded as the safe integer that is nearest', () => {
+    const decoded = (value: bigint) => {
+      const encoded = Buffer.alloc(8);
+      encoded.writeBigInt64BE(value);
+      return bound.decode(encoded, 0).value;
+    };
+    expect([-1n, 0n, 2n ** 53n - 1n].map(decoded)).toEqual([-1, 0, 2 ** 53 - 1]);
+    for (const value of [2n ** 53n, 1_700_000_000_000_000_000n, 2n ** 63n - 1n]) {
+      expect(decoded(value)).toBe(Number.MAX_SAFE_INTEGER);
+    }
+    expect(decoded(-(2n ** 63n))).toBe(Number.MIN_SAFE_INTEGER);
+    expect(hex(bound.encode({ value: -2 }, 0))).toBe('fffffffffffffffe');
   });
 });
 

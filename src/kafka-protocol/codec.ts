@@ -122,6 +122,12 @@ function scalarCodec(kind: ScalarKind, nullable: boolean, { flexible }: Context)
       return { bytesMin: 4, read: (reader) => reader.int32(), write: (writer, value) => writer.int32(value as number) };
     case 'int64':
       return { bytesMin: 8, read: (reader) => reader.int64(), write: (writer, value) => writer.int64(value as number) };
+    case 'bound64':
+      return {
+        bytesMin: 8,
+        read: (reader) => reader.bound64(),
+        write: (writer, value) => writer.int64(value as number),
+      };
     case 'bool':
       return { bytesMin: 1, read: (reader) => reader.bool(), write: (writer, value) => writer.bool(value as boolean) };
     case 'uuid':

@@ -240,6 +240,7 @@ function arbitraryType(type: FieldType, version: number): fc.Arbitrary<unknown> 
     case 'int32':
       return fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
     case 'int64':
+    case 'bound64':
       return fc.maxSafeInteger();
   }
 }

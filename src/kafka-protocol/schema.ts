@@ -27,6 +27,7 @@ interface Scalars {
   int16: number;
   int32: number;
   int64: number;
+  bound64: number;
   bool: boolean;
   string: string;
   text: string;
@@ -122,6 +123,7 @@ const SCALAR_DEFAULTS: { readonly [Kind in ScalarKind]: Scalars[Kind] } = {
   int16: 0,
   int32: 0,
   int64: 0,
+  bound64: 0,
   bool: false,
   string: '',
   text: '',
@@ -134,6 +136,8 @@ export const int8 = scalar('int8');
 export const int16 = scalar('int16');
 export const int32 = scalar('int32');
 export const int64 = scalar('int64');
+/** A 64-bit integer of which only "beyond" matters when it is large: decoded, what no number can hold exactly is the largest (or smallest) safe integer. */
+export const bound64 = scalar('bound64');
 export const bool = scalar('bool');
 export const string = scalar('string');
 /** A string for people, which is cut when it is encoded: a message may quote what a client sent, which can be as long as a string can be. */

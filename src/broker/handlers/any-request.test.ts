@@ -125,6 +125,7 @@ class AnyBroker {
       case 'int32':
         return this.pick([-(2 ** 31), -1, 0, 1, 2, 100, 5_000, 2 ** 31 - 1]);
       case 'int64':
+      case 'bound64':
         return this.pick([Number.MIN_SAFE_INTEGER, -5, -3, -2, -1, 0, 1, 15, Number.MAX_SAFE_INTEGER]);
     }
   }

@@ -6,7 +6,7 @@
  *    (-4); 9 the tiered end (-5).
  */
 import { defineApi, type RequestOf, type ResponseOf } from '../api.ts';
-import { array, int8, int16, int32, int64, string } from '../schema.ts';
+import { array, bound64, int8, int16, int32, int64, string } from '../schema.ts';
 
 export const listOffsetsApi = defineApi({
   key: 2,
@@ -21,7 +21,7 @@ export const listOffsetsApi = defineApi({
       partitions: array('0+', {
         partitionIndex: int32('0+'),
         currentLeaderEpoch: int32('4+', { default: -1, ignorable: true }),
-        timestamp: int64('0+'),
+        timestamp: bound64('0+'),
       }),
     }),
   },

@@ -6,7 +6,7 @@
  *    epochs of the newer group protocol.
  */
 import { defineApi, type RequestOf, type ResponseOf } from '../api.ts';
-import { array, int16, int32, int64, string } from '../schema.ts';
+import { array, bound64, int16, int32, int64, string } from '../schema.ts';
 
 export const offsetCommitApi = defineApi({
   key: 8,
@@ -18,14 +18,14 @@ export const offsetCommitApi = defineApi({
     generationIdOrMemberEpoch: int32('1+', { default: -1, ignorable: true }),
     memberId: string('1+', { ignorable: true }),
     groupInstanceId: string('7+', { nullable: '7+', default: null }),
-    retentionTimeMs: int64('2-4', { default: -1, ignorable: true }),
+    retentionTimeMs: bound64('2-4', { default: -1, ignorable: true }),
     topics: array('0+', {
       name: string('0+'),
       partitions: array('0+', {
         partitionIndex: int32('0+'),
         committedOffset: int64('0+'),
         committedLeaderEpoch: int32('6+', { default: -1, ignorable: true }),
-        commitTimestamp: int64('1', { default: -1 }),
+        commitTimestamp: bound64('1', { default: -1 }),
         committedMetadata: string('0+', { nullable: '0+' }),
       }),
     }),
