@@ -11,7 +11,7 @@ const PIN_FACTOR = 64;
 /** Copies share buffers of this size. */
 const SLAB_BYTES = 64 * 1024;
 /** Rough cost of an entry object beside its bytes. */
-const ENTRY_BYTES = 120;
+const ENTRY_BYTES = 250;
 
 const EVICTED: Entry = { index: 0 as LogIndex, term: 0 as Term, kind: ENTRY_KIND.noop, payload: [], checksum: 0 };
 
