@@ -12,7 +12,7 @@ import { TestCluster } from './test-cluster.ts';
 
 const REQUESTS_PER_VERSION = 12;
 /** Some requests may wait for longer than is worth waiting for: a group that never completes, a fetch of what never comes. */
-const PATIENCE_MS = 150;
+const PATIENCE_MS = 400;
 
 let cluster: TestCluster;
 let words: RequestVocabulary;
@@ -104,6 +104,6 @@ describe('random requests', () => {
       }
     }
     client.destroy();
-    expect(answers).toBeGreaterThan(cases.length * REQUESTS_PER_VERSION * 0.8);
+    expect(answers).toBeGreaterThan(cases.length * REQUESTS_PER_VERSION * 0.6);
   });
 });
