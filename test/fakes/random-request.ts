@@ -13,13 +13,15 @@ export interface RequestVocabulary {
 }
 
 const STRINGS = ['', 'x', '..', 'no/slash', 'ü€😀', 'long'.repeat(300)];
+const INT64 = [-(2 ** 53) + 1, -5, -3, -2, -1, 0, 1, 2, 100, 2 ** 53 - 1];
 const INTEGERS: Partial<Record<string, readonly number[]>> = {
   int8: [-128, -1, 0, 1, 2, 4, 127],
   int16: [-32_768, -1, 0, 1, 2, 3, 32_767],
   uint16: [0, 1, 65_535],
   int32: [-(2 ** 31), -2, -1, 0, 0, 1, 2, 3, 5, 50, 10_000],
   uint32: [0, 1, 2 ** 32 - 1],
-  int64: [-(2 ** 53) + 1, -5, -3, -2, -1, 0, 1, 2, 100, 2 ** 53 - 1],
+  int64: INT64,
+  bound64: INT64,
   float64: [0, 1.5],
 };
 
