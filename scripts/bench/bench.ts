@@ -24,6 +24,8 @@ interface Measurement {
 
 interface Plan {
   readonly partitions: readonly number[];
+  readonly smallPartitions: readonly number[];
+  readonly smallBatchRecords: number;
   readonly rates: readonly number[];
   readonly recordBytes: number;
   readonly batchBytes: number;
@@ -43,34 +45,34 @@ function newTopic(target: Target, plan: Plan, partitions: number): Promise<Topic
   );
 }
 
-async function measureThroughput(target: Target, plan: Plan, partitions: number): Promise<Measurement[]> {
+/** Batches of `batchBytes` to `partitions` partitions; then all of it is read back. */
+async function measureThroughput(
+  target: Target,
+  plan: Plan,
+  run: { readonly partitions: number; readonly batchBytes: number; readonly partitionsPerRequest: number },
+): Promise<Measurement[]> {
+  const { partitions, batchBytes } = run;
   const { topic, leaders } = await newTopic(target, plan, partitions);
   const result = await produceThroughput(
     { leaders },
     {
       topic,
       recordBytes: plan.recordBytes,
-      batchBytes: plan.batchBytes,
+      batchBytes,
       inFlight: plan.inFlight,
       durationMs: plan.seconds * 1000,
       warmupMs: plan.warmupSeconds * 1000,
-      partitionsPerRequest: Math.min(partitions, 8),
+      partitionsPerRequest: run.partitionsPerRequest,
     },
   );
   if (result.errors.size > 0) console.error(`${target.name}: errors ${JSON.stringify([...result.errors])}`);
-  const workload = `produce ${plan.recordBytes} B, ${partitions} partitions`;
-  const measurements: Measurement[] = [
-    { workload, unit: 'records/s', higherIsBetter: true, value: result.recordsPerSecond },
-    { workload: `${workload}, request p99`, unit: 'ms', higherIsBetter: false, value: result.requestP99Ms },
-  ];
+  const what = `${plan.recordBytes} B in batches of ${Math.round(batchBytes / 1024)} KB, ${partitions} partitions`;
   const consumed = await consumeThroughput({ leaders }, topic);
-  measurements.push({
-    workload: `consume ${partitions} partitions`,
-    unit: 'MB/s',
-    higherIsBetter: true,
-    value: consumed.megabytesPerSecond,
-  });
-  return measurements;
+  return [
+    { workload: `produce ${what}`, unit: 'records/s', higherIsBetter: true, value: result.recordsPerSecond },
+    { workload: `produce ${what}, request p99`, unit: 'ms', higherIsBetter: false, value: result.requestP99Ms },
+    { workload: `consume ${what}`, unit: 'MB/s', higherIsBetter: true, value: consumed.megabytesPerSecond },
+  ];
 }
 
 async function measureLatency(target: Target, plan: Plan, rate: number): Promise<Measurement[]> {
@@ -86,13 +88,17 @@ async function measureLatency(target: Target, plan: Plan, rate: number): Promise
     },
   );
   if (result.errors > 0) console.error(`${target.name}: ${result.errors} records refused`);
-  const workload = `latency 100 B at ${rate}/s`;
-  return (['p50Ms', 'p99Ms', 'maxMs'] as const).map((quantile) => ({
-    workload: `${workload}, ${quantile.slice(0, -2)}`,
-    unit: 'ms',
-    higherIsBetter: false,
-    value: result[quantile],
-  }));
+  const measurements: Measurement[] = [];
+  for (const [name, quantiles] of [
+    ['acknowledged', result.acknowledged],
+    ['consumed', result.consumed],
+  ] as const) {
+    for (const quantile of ['p50Ms', 'p99Ms', 'maxMs'] as const) {
+      const workload = `${name}, 100 B at ${rate}/s, ${quantile.slice(0, -2)}`;
+      measurements.push({ workload, unit: 'ms', higherIsBetter: false, value: quantiles[quantile] });
+    }
+  }
+  return measurements;
 }
 
 const numbers = (text: string) => text.split(',').map(Number);
@@ -101,7 +107,9 @@ const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[
 const options = new Command()
   .name('bench')
   .requiredOption('--bootstrap <TARGET...>', '[NAME=]HOST:PORT[,…] of each cluster to measure; several are alternated')
-  .option('--partitions <LIST>', 'partition counts of the throughput runs', numbers, [1, 12, 100])
+  .option('--partitions <LIST>', 'partition counts of the throughput runs', numbers, [1, 12, 100, 1000])
+  .option('--small-partitions <LIST>', 'partition counts of the runs with small batches', numbers, [12, 100])
+  .option('--small-batch-records <N>', 'records of a small batch, as random keys make them', Number, 4)
   .option('--rates <LIST>', 'records/s of the latency runs', numbers, [200, 2000])
   .option('--record-bytes <N>', 'record size', Number, 1024)
   .option('--batch-bytes <N>', 'batch size', Number, 65_536)
@@ -135,7 +143,13 @@ for (let round = 0; round < options.rounds; round++) {
   for (const rate of options.rates)
     for (const target of targets) note(target, await measureLatency(target, options, rate));
   for (const partitions of options.partitions) {
-    for (const target of targets) note(target, await measureThroughput(target, options, partitions));
+    const run = { partitions, batchBytes: options.batchBytes, partitionsPerRequest: Math.min(partitions, 8) };
+    for (const target of targets) note(target, await measureThroughput(target, options, run));
+  }
+  for (const partitions of options.smallPartitions) {
+    const batchBytes = options.smallBatchRecords * options.recordBytes;
+    const run = { partitions, batchBytes, partitionsPerRequest: partitions };
+    for (const target of targets) note(target, await measureThroughput(target, options, run));
   }
 }
 
