@@ -24,8 +24,8 @@ const LONG = 'é'.repeat(16_383);
 const BYTES = [new Uint8Array(0), Buffer.alloc(70), encodeRecordBatch([{ timestamp: 1 }])];
 const GROUP_CONFIG = {
   initialRebalanceDelayMs: 1,
-  sessionTimeoutMinMs: 10,
-  sessionTimeoutMaxMs: 60_000,
+  sessionTimeoutMinMs: 0,
+  sessionTimeoutMaxMs: 2 ** 31 - 1,
   membersMax: 20,
   offsetMetadataBytesMax: 4096,
   offsetsRetentionMs: 1_000_000,
@@ -94,7 +94,7 @@ class AnyBroker {
     const words = { strings: this.strings, uuids, bytes: BYTES };
     const frame = randomRequest(api, version, 7, this.random, words).subarray(4);
     this.asked = frame;
-    const context = { ...this.broker.context(version), clientId: this.random.pick(this.strings) };
+    const context = { ...this.broker.context(version), clientId: this.random.chance(0.3) ? LONG : 'c' };
     let answer: unknown;
     let failure: unknown;
     const handling = Promise.resolve()
