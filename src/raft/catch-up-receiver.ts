@@ -43,6 +43,9 @@ export class CatchUpReceiver {
 
   #start(peer: Peer, item: Extract<CatchUpItem, { kind: 'catchUpStart' }>): void {
     const replica = this.#context.replicas.get(item.groupId);
+    // A leader runs one catch-up for a follower at a time: it gave up the one before, and the word of it may not have got through.
+    const before = replica === undefined ? undefined : this.#receiving.get(replica);
+    if (before?.isFrom(peer) === true) before.fail('The leader began another one');
     const problem = this.#problem(replica, item);
     if (problem !== undefined || replica === undefined) {
       const reason = problem ?? 'Unknown replica';

@@ -161,6 +161,7 @@ class Sending {
   #credit: number;
   #piece: Uint8Array | undefined;
   #reading = false;
+  #openSent = false;
   /** The source has no more pieces. */
   #finished = false;
   #endSent = false;
@@ -231,10 +232,7 @@ class Sending {
           if (source === undefined) return this.abort('The follower applied more than this leader yet', true);
           this.#source = source;
           this.#opened(logIndex(source.index + 1));
-          const { index, term } = source;
-          const membership = encodeMembership(this.#replica.membershipHistory.at(index));
-          if (this.#send({ kind: 'catchUpOpen', id: this.#id, index, term, membership })) this.#pump();
-          else this.abort('The channel is full', true);
+          this.#pump();
         }),
       (error: unknown) => this.#failed(error),
     );
@@ -242,8 +240,10 @@ class Sending {
 
   /** Sends what credit and channel allow, reads the next piece. */
   #pump(): void {
+    if (this.#over || this.#source === undefined) return;
+    if (!this.#openSent && !this.#sendOpen(this.#source)) return;
     if (this.#finished && !this.#endSent) this.#endSent = this.#send({ kind: 'catchUpEnd', id: this.#id });
-    while (!this.#over && this.#source !== undefined && !this.#finished) {
+    while (!this.#finished) {
       if (this.#piece !== undefined) {
         // A piece larger than the whole window goes when nothing else is under way.
         const { length } = this.#piece;
@@ -261,6 +261,12 @@ class Sending {
         (error: unknown) => this.#failed(error),
       );
     }
+  }
+
+  #sendOpen({ index, term }: CatchUpSource): boolean {
+    const membership = encodeMembership(this.#replica.membershipHistory.at(index));
+    this.#openSent = this.#send({ kind: 'catchUpOpen', id: this.#id, index, term, membership });
+    return this.#openSent;
   }
 
   /** A removed replica's files may vanish while they are read. */

@@ -34,6 +34,7 @@ export class ClusterFaults {
   /** Nodes with an injected disk error: they may fail. */
   readonly #failing = new Set<SimulatedNode>();
   #isActive = false;
+  #wiped = false;
   /** The only node whose wall clock may be far off: a majority agrees on the time. */
   readonly #liar: SimulatedNode;
 
@@ -50,9 +51,11 @@ export class ClusterFaults {
 
   /** Heals everything, or all but one node. Gives those that are healed. */
   stop(): SimulatedNode[] {
-    const { nodes, network, clients, random, plan, log } = this.#options;
+    const { nodes, network, clients, random, plan, log, isSettled } = this.#options;
     this.#isActive = false;
-    const left = plan.leavesMinorityBroken ? random.pick(nodes) : undefined;
+    // While the replicas of a lost store are not back, losing one more broker is losing a majority.
+    const mayLeave = plan.leavesMinorityBroken && (!this.#wiped || isSettled());
+    const left = mayLeave ? random.pick(nodes) : undefined;
     const core = nodes.filter((node) => node !== left);
     if (left !== undefined) this.#leaveBroken(left, core);
     for (const some of nodes) {
@@ -72,6 +75,13 @@ export class ClusterFaults {
     log(`heal ${left === undefined ? 'everything' : `all but broker ${left.brokerId}, which is ${left.state}`}`);
     this.#keepCoreUp(core);
     return core;
+  }
+
+  /** Nobody waited for an operation of a disk that failed; a real process ends then. */
+  unhandled(error: unknown): void {
+    const failing = [...this.#failing].find((node) => node.failNext === undefined);
+    if (failing === undefined) this.#options.fail(error);
+    else this.brokerFailed(failing, error);
   }
 
   /** A node that fails after an injected error of its disk is as dead as one that lost its power. */
@@ -226,6 +236,7 @@ export class ClusterFaults {
         if (nodes.length < 3 || !this.#options.isSettled()) return false;
         this.#options.willEnd(node);
         node.wipe(random);
+        this.#wiped = true;
         this.#failing.delete(node);
         this.#restartLater(node);
         return true;

@@ -70,7 +70,12 @@ class SimulatedPeerNetwork implements PeerNetwork {
       const peer = info as PeerIdentity;
       if (peer.clusterId !== local.clusterId || peer.storeId === local.storeId) return false;
       if (acceptPeer(peer) !== undefined || isStale(peer)) return false;
-      await sessions.record(peer.storeId, { session: peer.session, incarnation: peer.incarnation });
+      try {
+        await sessions.record(peer.storeId, { session: peer.session, incarnation: peer.incarnation });
+      } catch (error) {
+        options.fatal(error);
+        return false;
+      }
       return !isStale(peer);
     };
     return this.#ports.network.process(this.#machine, local, admit);
