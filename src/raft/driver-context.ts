@@ -34,6 +34,8 @@ export interface DriverContext {
   readonly diskFull: boolean;
   /** Bytes proposed here and not yet applied, over all groups. */
   proposedBytes: number;
+  /** Bytes received from leaders and not yet flushed, over all groups. */
+  readonly receivedBytes: number;
 
   /** How full the WAL is: un-checkpointed entries as a share of its limit, or how far it has grown beyond it. */
   readonly walShare: number;
@@ -54,6 +56,8 @@ export interface DriverContext {
   sendControl(peer: Peer, item: PeerItem): void;
   /** Sends a message of its own; false if there is no room, see Transport.send. */
   sendItem(peer: Peer, channel: Channel, item: PeerItem): boolean;
+  /** Ends a link whose bytes are not to be believed, or that takes none. */
+  resetLink(peer: Peer, reason: string): void;
   /** Something broke that no replica survives: the broker stops. */
   fail(error: unknown): void;
 }

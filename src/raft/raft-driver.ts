@@ -21,10 +21,11 @@ import { ApplyLoop } from './apply-loop.ts';
 import { CatchUpReceiver } from './catch-up-receiver.ts';
 import { CatchUpSender } from './catch-up-sender.ts';
 import { Checkpointer } from './checkpointer.ts';
-import type { Effects, OutboundMessage, RaftEvent, RaftMessage, ReplicationLimits } from './core/types.ts';
+import { ControlSender } from './control-sender.ts';
+import type { Effects, OutboundMessage, RaftEvent, ReplicationLimits } from './core/types.ts';
 import { DeadlineHeap } from './deadline-heap.ts';
 import type { DriverContext } from './driver-context.ts';
-import { isEntryIntact, payloadBytes } from './entry-checksum.ts';
+import { payloadBytes } from './entry-checksum.ts';
 import { Fifo } from './fifo.ts';
 import { Following } from './following.ts';
 import type { GroupReplica } from './group-replica.ts';
@@ -32,14 +33,16 @@ import { LeaderTable } from './leader-table.ts';
 import { LeadershipList } from './leadership-list.ts';
 import { Leading } from './leading.ts';
 import { Liveness } from './liveness.ts';
+import { type InboundMessage, MessageDispatch } from './message-dispatch.ts';
 import { Peer } from './peer.ts';
-import { decodePeerMessage, type PeerItem, startPeerMessage, writePeerItem } from './peer-codec.ts';
+import { type PeerItem, startPeerMessage, writePeerItem } from './peer-codec.ts';
 import { PeerRequests } from './peer-requests.ts';
 import { RAFT_DRIVER_DEFAULTS, type RaftDriverConfig } from './raft-driver-config.ts';
 import { RaftDriverMetrics } from './raft-driver-metrics.ts';
 import type { CreateGroup, LeaderAnnouncement, RaftGroup, RaftGroups } from './raft-group.ts';
 import { RepairWatch } from './repair-watch.ts';
 import { ReplicaLifecycle } from './replica-lifecycle.ts';
+import { resignAll } from './resign-all.ts';
 import type { StateMachine } from './state-machine.ts';
 import {
   CHANNEL,
@@ -49,7 +52,6 @@ import {
   type PeerAddress,
   type Transport,
 } from './transport.ts';
-import { WireError } from './wire.ts';
 
 export interface RaftDriverOptions {
   readonly brokerId: BrokerId;
@@ -74,12 +76,6 @@ export interface RaftDriverOptions {
   readonly replicationLimits?: Partial<ReplicationLimits>;
 }
 
-interface InboundMessage {
-  readonly peer: BrokerId;
-  readonly channel: Channel;
-  readonly bytes: Uint8Array;
-}
-
 /** What a flush completes: the writes of one step of one core, or something else that waited. */
 type AwaitingFlush =
   | { readonly lsn: Lsn; readonly replica: GroupReplica; readonly write: number; readonly receivedBytes: number }
@@ -87,8 +83,6 @@ type AwaitingFlush =
 
 /** A hold younger than this survives pressure of the WAL, or catch-ups would never meet the log. */
 const HOLD_MS_MIN = 5_000;
-/** Size at which a control message is sent before the end of the pass. */
-const CONTROL_MESSAGE_BYTES = 256 * 1024;
 
 export class RaftDriver implements RaftGroups, DriverContext {
   readonly brokerId: BrokerId;
@@ -127,6 +121,7 @@ export class RaftDriver implements RaftGroups, DriverContext {
   readonly #leading: Leading;
   readonly #following: Following;
   readonly #liveness: Liveness;
+  readonly #controlSender: ControlSender;
   readonly #appendSender: AppendSender;
   readonly #applyLoop: ApplyLoop;
   readonly #checkpointer: Checkpointer;
@@ -135,6 +130,7 @@ export class RaftDriver implements RaftGroups, DriverContext {
   readonly #requests: PeerRequests;
   readonly #repair: RepairWatch;
   readonly #lifecycle: ReplicaLifecycle;
+  readonly #dispatch: MessageDispatch;
 
   constructor(options: RaftDriverOptions) {
     this.#options = options;
@@ -157,6 +153,7 @@ export class RaftDriver implements RaftGroups, DriverContext {
     this.#leading = new Leading(this, this.#list, this.#table);
     this.#following = new Following(this, this.#table);
     this.#liveness = new Liveness(this, this.#list, this.#leading, this.#following, this.#table);
+    this.#controlSender = new ControlSender(this);
     this.#appendSender = new AppendSender(this);
     this.#applyLoop = new ApplyLoop(this, (replica) => this.#applied(replica));
     this.#checkpointer = new Checkpointer(this);
@@ -173,6 +170,14 @@ export class RaftDriver implements RaftGroups, DriverContext {
       },
       started: (replica) => this.#replicaStarted(replica),
       removed: (replica) => this.#replicaRemoved(replica),
+    });
+    this.#dispatch = new MessageDispatch(this, {
+      liveness: this.#liveness,
+      leading: this.#leading,
+      requests: this.#requests,
+      catchUpSender: this.#catchUpSender,
+      catchUpReceiver: this.#catchUpReceiver,
+      repair: this.#repair,
     });
   }
 
@@ -277,7 +282,7 @@ export class RaftDriver implements RaftGroups, DriverContext {
       if (this.storage.appendedLsn > this.storage.flushedLsn) this.storage.flush();
       for (const peer of this.peers.values()) {
         this.#appendSender.flush(peer);
-        this.#flushControl(peer);
+        this.#controlSender.flush(peer);
       }
       this.#table.flush();
     } catch (error) {
@@ -297,7 +302,7 @@ export class RaftDriver implements RaftGroups, DriverContext {
     this.#inbox = new Fifo();
     for (let input = inbox.shift(); input !== undefined; input = inbox.shift()) {
       if (typeof input === 'function') input();
-      else this.#message(input);
+      else this.#dispatch.message(input);
     }
   }
 
@@ -498,21 +503,7 @@ export class RaftDriver implements RaftGroups, DriverContext {
   }
 
   sendControl(peer: Peer, item: PeerItem): void {
-    if (peer.link === undefined) return;
-    writePeerItem(peer.control, item);
-    if (peer.control.sizeBytes >= CONTROL_MESSAGE_BYTES) this.#flushControl(peer);
-  }
-
-  #flushControl(peer: Peer): void {
-    const message = peer.takeControl();
-    if (message === undefined || peer.link === undefined) return;
-    this.metrics.controlMessagesSent++;
-    if (peer.controlBacklog.length === 0 && this.transport.send(peer.brokerId, CHANNEL.control, message)) return;
-    peer.controlBacklog.push(message);
-    for (const piece of message) peer.controlBacklogBytes += piece.length;
-    if (peer.controlBacklogBytes > this.config.controlBacklogBytesMax) {
-      this.#resetLink(peer, 'It takes no control messages');
-    }
+    this.#controlSender.add(peer, item);
   }
 
   sendItem(peer: Peer, channel: Channel, item: PeerItem): boolean {
@@ -522,25 +513,20 @@ export class RaftDriver implements RaftGroups, DriverContext {
     return this.transport.send(peer.brokerId, channel, writer.finish());
   }
 
+  resetLink(peer: Peer, reason: string): void {
+    this.log.warn({ peer: peer.brokerId, reason }, 'A link is ended');
+    this.transport.reset(peer.brokerId, reason);
+  }
+
   #writable(brokerId: BrokerId, channel: Channel): void {
     const peer = this.peers.get(brokerId);
     if (peer?.link === undefined) return;
     if (channel === CHANNEL.bulk) {
       this.#catchUpSender.writable(peer);
       this.#catchUpReceiver.writable(peer);
+    } else if (channel === CHANNEL.control) {
+      this.#controlSender.writable(peer);
     }
-    if (channel !== CHANNEL.control) return;
-    while (peer.controlBacklog.length > 0) {
-      const message = peer.controlBacklog[0]!;
-      if (!this.transport.send(brokerId, CHANNEL.control, message)) return;
-      peer.controlBacklog.shift();
-      for (const piece of message) peer.controlBacklogBytes -= piece.length;
-    }
-  }
-
-  #resetLink(peer: Peer, reason: string): void {
-    this.log.warn({ peer: peer.brokerId, reason }, 'A link is ended');
-    this.transport.reset(peer.brokerId, reason);
   }
 
   // -------------------------------------------------------------- messages in
@@ -557,94 +543,6 @@ export class RaftDriver implements RaftGroups, DriverContext {
     this.#catchUpSender.linkDown(peer);
     this.#catchUpReceiver.linkDown(peer);
     this.#requests.linkDown(peer);
-  }
-
-  #message(inbound: InboundMessage): void {
-    const peer = this.peers.get(inbound.peer);
-    if (peer?.link === undefined) return;
-    let items: PeerItem[];
-    try {
-      items = decodePeerMessage(inbound.bytes);
-    } catch (error) {
-      if (!(error instanceof WireError)) throw error;
-      this.#resetLink(peer, error.message);
-      return;
-    }
-    this.metrics.messagesReceived++;
-    this.metrics.bytesReceived += inbound.bytes.length;
-    this.#liveness.heard(peer);
-    for (const item of items) if (!this.#item(peer, item)) return;
-  }
-
-  /** False: the rest of the message is not to be believed. */
-  #item(peer: Peer, item: PeerItem): boolean {
-    switch (item.kind) {
-      case 'raft':
-        return this.#raftMessage(peer, item.message);
-      case 'heartbeat':
-        this.#liveness.heartbeat(peer, item);
-        return true;
-      case 'heartbeatAck':
-        this.#leading.acknowledged(peer, item);
-        return true;
-      case 'request':
-      case 'response':
-        this.#requests.received(peer, item);
-        return true;
-      case 'catchUpPosition':
-      case 'catchUpCredit':
-      case 'catchUpInstalled':
-        this.#catchUpSender.received(peer, item);
-        return true;
-      case 'catchUpAbort':
-        if (item.byReceiver) this.#catchUpSender.received(peer, item);
-        else this.#catchUpReceiver.received(peer, item);
-        return true;
-      default:
-        this.#catchUpReceiver.received(peer, item);
-        return true;
-    }
-  }
-
-  #raftMessage(peer: Peer, message: RaftMessage): boolean {
-    const replica = this.replicasById.get(message.to);
-    if (replica?.core === undefined) return true;
-    // An id speaks for one replica on one store (DECISIONS I1).
-    const member = replica.memberOf(message.from);
-    if (member !== undefined && (member.brokerId !== peer.brokerId || member.storeId !== peer.link?.storeId))
-      return true;
-    replica.heardFrom(message.from, peer.brokerId);
-    if (message.kind === 'appendEntries') return this.#appendEntries(peer, replica, message);
-    this.step(replica, { kind: 'message', nowMs: this.#nowMs, message });
-    if (message.kind === 'appendEntriesResponse') {
-      replica.acknowledged(message.from, message.accepted, message.matchIndex);
-    }
-    return true;
-  }
-
-  #appendEntries(peer: Peer, replica: GroupReplica, message: Extract<RaftMessage, { kind: 'appendEntries' }>): boolean {
-    for (const entry of message.entries) {
-      if (isEntryIntact(replica.groupId, entry)) continue;
-      this.metrics.checksumFailures++;
-      this.#resetLink(peer, `Entry ${entry.index} of group ${replica.groupId} arrived damaged`);
-      return false;
-    }
-    const { config } = this;
-    const overloaded =
-      message.entries.length > 0 &&
-      (this.receivedBytes > config.brokerReceivedBytesMax ||
-        replica.receivedBytes > config.groupReceivedBytesMax ||
-        this.walShare > config.walShareAppends);
-    if (overloaded || replica.frozen) {
-      this.metrics.appendsRefused++;
-      const { from, term } = message;
-      this.step(replica, { kind: 'appendRefused', nowMs: this.#nowMs, from, term });
-      return true;
-    }
-    this.metrics.entriesReceived += message.entries.length;
-    this.step(replica, { kind: 'message', nowMs: this.#nowMs, message });
-    if (replica.core?.barred) this.#repair.heard(replica, message);
-    return true;
   }
 
   reviewFollowing(replica: GroupReplica): void {
@@ -749,26 +647,8 @@ export class RaftDriver implements RaftGroups, DriverContext {
     });
   }
 
-  async transferAll(timeoutMs: number): Promise<void> {
-    const endMs = this.clock.monotonicMs() + timeoutMs;
-    for (;;) {
-      const led = [...this.replicas.values()].filter(
-        (replica) => replica.role === 'leader' && replica.membership.voters.length > 1,
-      );
-      if (led.length === 0 || this.clock.monotonicMs() >= endMs || this.#state !== 'running') return;
-      const moved = await Promise.race([
-        Promise.all(led.map((replica) => replica.transferLeadership())),
-        new Promise<undefined>((resolve) => {
-          this.#options.timers.after(Math.max(1, endMs - this.clock.monotonicMs()), () => resolve(undefined));
-        }),
-      ]);
-      // Nobody could take any of them: trying again at once would change nothing.
-      if (moved?.every((success) => !success)) {
-        await new Promise<void>((resolve) => {
-          this.#options.timers.after(100, resolve);
-        });
-      }
-    }
+  transferAll(timeoutMs: number): Promise<void> {
+    return resignAll(this, this.#options.timers, timeoutMs, () => this.#state === 'running');
   }
 }
 
