@@ -1,5 +1,5 @@
 /** One run: start, load, faults, heal, read everything, judge, report. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SeededRandom } from '../../src/std/seeded-random.ts';
 import type { Capabilities } from './capabilities.ts';
@@ -158,6 +158,7 @@ export async function runScenario(options: RunOptions): Promise<RunResult> {
     failures.push(`It could not be stopped: ${(error as Error).message}`);
   }
   const logs = readLogs(cluster);
+  for (const id of cluster.ids) copyFileSync(cluster.logFile(id), join(outDirectory, `broker-${id}.log`));
   await cluster.destroy();
   const { faults, notes } = context ?? { faults: [], notes: [] };
   const verdict = checkHistory(recorder.events);
@@ -237,11 +238,15 @@ function watchDeaths(cluster: ChaosCluster, failures: string[]): { stop: () => v
     for (const id of dead) {
       if (known.has(id)) continue;
       known.add(id);
-      failures.push(`Broker ${id} ended by itself`);
+      failures.push(`Broker ${id} ended by itself: ${lastLines(cluster.logFile(id))}`);
     }
     for (const id of known) if (!dead.includes(id)) known.delete(id);
   }, WATCH_MS);
   return { stop: () => clearInterval(timer) };
+}
+
+function lastLines(path: string): string {
+  return readFileSync(path, 'utf8').trim().split('\n').slice(-2).join(' | ').slice(0, 600);
 }
 
 function readLogs(cluster: ChaosCluster): Record<string, number> {
