@@ -1,6 +1,6 @@
 /**
  * Owns the write-ahead log of one broker: every change of every replica becomes a frame in one order, and one flush makes
- * many frames durable. This file joins the parts; bytes are in frame.ts and flush-block.ts (docs/wal-format.md), group
+ * many frames durable. This file joins the parts: bytes are in frame.ts and flush-block.ts (docs/wal-format.md), group
  * commit in flusher.ts, opening in recovery.ts, reuse of segments in reclaimer.ts.
  */
 import { assert, InvariantError } from '../std/assert.ts';
@@ -9,39 +9,34 @@ import type { Disk, DiskFile } from '../std/disk.ts';
 import type { Clock, Timers } from '../std/environment.ts';
 import { Histogram, SIZE_BOUNDS_BYTES } from '../std/histogram.ts';
 import { type Log, SILENT_LOG } from '../std/log.ts';
-import { EntryCache, payloadBytes } from './entry-cache.ts';
+import { EntryCache } from './entry-cache.ts';
 import { Flusher } from './flusher.ts';
 import {
   CHECKPOINT_FLAG,
-  ENTRIES_PREFIX_BYTES,
   ENTRY_HEADER_BYTES,
-  entriesBodyBytes,
   FRAME_KIND,
   type FrameKind,
   HARD_STATE_BYTES,
-  readTrustedHeader,
   writeHardState,
 } from './frame.ts';
 import { FrameReader } from './frame-reader.ts';
-import { BLOCK_BYTES, SEGMENT_BYTES_MAX, viewOf, writeU53 } from './layout.ts';
+import { FrameWriter } from './frame-writer.ts';
+import { BLOCK_BYTES, SEGMENT_BYTES_MAX, writeU53 } from './layout.ts';
 import { Reclaimer } from './reclaimer.ts';
 import { type Recovered, recover } from './recovery.ts';
-import { entriesAt } from './replay.ts';
 import { ReplicaLog } from './replica-log.ts';
 import type { Checkpoint, Entry, HardState, RecoveredReplica, ReplicaStorage, WalStats } from './replica-storage.ts';
 import { Segment, STORE_ID_BYTES } from './segment.ts';
 import { SegmentAllocator } from './segment-allocator.ts';
 import { SegmentFiles } from './segment-files.ts';
 import { Stamps } from './stamp.ts';
-import { encodeTableRow } from './table-row.ts';
+import { takeUnflushedEntries } from './unflushed-entries.ts';
 
 const DEFAULT_SEGMENT_BYTES = 32 * 1024 * 1024;
 const DEFAULT_BYTES_LIMIT = 256 * 1024 * 1024;
 const DEFAULT_CACHE_BYTES = 32 * 1024 * 1024;
 const DEFAULT_IDLE_MS = 100;
 const FLUSH_BYTES_MAX = 4 * 1024 * 1024;
-/** Entries of one call are split into frames of about this size. */
-const FRAME_BYTES_TARGET = 1024 * 1024;
 /** One segment is written, one is ready, one is being released, one holds the rest. */
 const SEGMENTS_MIN = 4;
 
@@ -76,6 +71,7 @@ export class Wal implements ReplicaStorage {
   readonly #cache: EntryCache;
   readonly #cacheBytes: number;
   readonly #flusher: Flusher;
+  readonly #writer: FrameWriter;
   readonly #reader: FrameReader;
   readonly #reclaimer: Reclaimer;
   readonly #allocator: SegmentAllocator;
@@ -197,13 +193,14 @@ export class Wal implements ReplicaStorage {
         return segment;
       },
       onRolled: (segment) => {
-        this.#appendTable(segment);
+        this.#writer.table(segment, this.#logs, this.storeDamage);
         this.#reclaimer.rolled();
       },
       oldestSequence: () => chain.oldest!.sequence,
       onFlushed: () => this.#flushed(),
       onFailure: (error) => this.#fail(error),
     });
+    this.#writer = new FrameWriter(this.#flusher, this.#entryBytesMax);
     this.#reader = new FrameReader(
       chain,
       stamps,
@@ -221,7 +218,7 @@ export class Wal implements ReplicaStorage {
       readLive: (replica, from, to, maxBytes) =>
         this.#cache.read(replica.replicaId, from, to, maxBytes) ?? this.#reader.read(replica, from, to, maxBytes),
       move: (replica, entries) => {
-        this.#appendEntries(FRAME_KIND.movedEntries, replica, entries, 0);
+        this.#writer.entries(FRAME_KIND.movedEntries, replica, entries, 0);
         this.#movedLsn = this.appendedLsn;
       },
       onPressure: (replicas) => this.onPressure(replicas),
@@ -245,7 +242,7 @@ export class Wal implements ReplicaStorage {
   createReplica(replicaId: ReplicaId, descriptor: Uint8Array): Lsn {
     assert(!this.#logs.has(replicaId), 'A replica id is never reused');
     // The frame first: it may begin a segment, whose table must not have the replica yet.
-    const appended = this.#appendFrame(FRAME_KIND.createReplica, replicaId, 0, descriptor);
+    const appended = this.#append(FRAME_KIND.createReplica, replicaId, 0, descriptor);
     this.#logs.set(replicaId, new ReplicaLog(replicaId, descriptor.slice(), this.#recovery.chain));
     return appended;
   }
@@ -255,7 +252,7 @@ export class Wal implements ReplicaStorage {
     replica.clear();
     this.#logs.delete(replicaId);
     this.#cache.forget(replicaId);
-    return this.#appendFrame(FRAME_KIND.removeReplica, replicaId, 0);
+    return this.#append(FRAME_KIND.removeReplica, replicaId);
   }
 
   setHardState(replicaId: ReplicaId, hardState: HardState): Lsn {
@@ -278,7 +275,7 @@ export class Wal implements ReplicaStorage {
     if (entries.length === 0) return this.appendedLsn;
     let expected: number = replica.lastIndex;
     for (const entry of entries) assert(entry.index === ++expected, 'Entries follow the log without a gap');
-    this.#appendEntries(FRAME_KIND.entries, replica, entries, commitHint);
+    this.#writer.entries(FRAME_KIND.entries, replica, entries, commitHint);
     this.#cache.append(replicaId, entries, this.appendedLsn);
     this.#cache.trim(this.flushedLsn);
     return this.appendedLsn;
@@ -288,7 +285,7 @@ export class Wal implements ReplicaStorage {
     const replica = this.#get(replicaId);
     replica.truncate(fromIndex);
     this.#cache.truncate(replicaId, fromIndex);
-    return this.#appendFrame(FRAME_KIND.truncate, replicaId, fromIndex);
+    return this.#append(FRAME_KIND.truncate, replicaId, fromIndex);
   }
 
   setCheckpoint(replicaId: ReplicaId, checkpoint: Checkpoint, options: { resetLog?: boolean } = {}): Lsn {
@@ -309,7 +306,7 @@ export class Wal implements ReplicaStorage {
 
   repaired(replicaId: ReplicaId): Lsn {
     this.#get(replicaId).damage = undefined;
-    return this.#appendFrame(FRAME_KIND.repaired, replicaId, 0);
+    return this.#append(FRAME_KIND.repaired, replicaId);
   }
 
   termAt(replicaId: ReplicaId, index: LogIndex): Term | undefined {
@@ -396,91 +393,23 @@ export class Wal implements ReplicaStorage {
     return replica;
   }
 
-  #appendFrame(kind: FrameKind, replicaId: number, index: number, body: Uint8Array = NO_BYTES, count = 0): Lsn {
-    const at = this.#flusher.begin(body.length);
-    this.#flusher.buffer.bytes.set(body, at);
-    this.#flusher.end(kind, replicaId, index, count);
+  /** Appends a frame without a body of its own making. */
+  #append(kind: FrameKind, replicaId: number, index = 0, body?: Uint8Array): Lsn {
+    this.#writer.frame(kind, replicaId, index, body);
     return this.appendedLsn;
-  }
-
-  /** Appends entries as frames of bounded size and notes their places. */
-  #appendEntries(kind: FrameKind, replica: ReplicaLog, entries: readonly Entry[], commitHint: number): void {
-    let start = 0;
-    while (start < entries.length) {
-      let bytes = 0;
-      let end = start;
-      while (end < entries.length) {
-        const size = payloadBytes(entries[end]!) + ENTRY_HEADER_BYTES;
-        if (size > this.#entryBytesMax)
-          throw new InvariantError(`An entry of ${size} bytes is larger than a WAL segment allows`);
-        if (end > start && bytes + size > Math.min(FRAME_BYTES_TARGET, this.#entryBytesMax)) break;
-        bytes += size;
-        end++;
-      }
-      this.#appendRun(kind, replica, entries, start, end, bytes - (end - start) * ENTRY_HEADER_BYTES, commitHint);
-      start = end;
-    }
-    replica.commitHint = Math.max(replica.commitHint, commitHint);
-  }
-
-  #appendRun(
-    kind: FrameKind,
-    replica: ReplicaLog,
-    entries: readonly Entry[],
-    start: number,
-    end: number,
-    payloadLength: number,
-    commitHint: number,
-  ): void {
-    const count = end - start;
-    const at = this.#flusher.begin(entriesBodyBytes(count, payloadLength));
-    const { bytes, view, sequence } = this.#flusher.buffer;
-    writeU53(view, at, commitHint);
-    let headerAt = at + ENTRIES_PREFIX_BYTES;
-    let payloadAt = headerAt + count * ENTRY_HEADER_BYTES;
-    for (let i = start; i < end; i++) {
-      const entry = entries[i]!;
-      const payloadStart = payloadAt;
-      for (const piece of entry.payload) {
-        bytes.set(piece, payloadAt);
-        payloadAt += piece.length;
-      }
-      writeU53(view, headerAt, entry.term);
-      view.setUint32(headerAt + 8, payloadAt - payloadStart, true);
-      view.setUint32(headerAt + 12, entry.checksum, true);
-      view.setUint32(headerAt + 16, entry.kind, true);
-      view.setUint32(headerAt + 20, 0, true);
-      headerAt += ENTRY_HEADER_BYTES;
-    }
-    const position = this.#flusher.end(kind, replica.replicaId, entries[start]!.index, count);
-    for (let i = start; i < end; i++) {
-      const entry = entries[i]!;
-      const size = payloadBytes(entry);
-      if (kind === FRAME_KIND.entries) replica.append(entry.term, entry.kind, sequence, position, size);
-      else replica.move(entry.index, sequence, position, size, entry.kind);
-    }
-  }
-
-  /** The table that opens a segment; `moved` goes inside it, so that the table's end proves all of it. */
-  #appendTable(segment: Segment, moved: () => void = () => undefined): void {
-    this.#appendFrame(FRAME_KIND.tableBegin, 0, 0, Buffer.from(this.storeDamage ?? ''), this.#logs.size);
-    for (const replica of this.#logs.values()) {
-      this.#appendFrame(FRAME_KIND.tableRow, replica.replicaId, 0, encodeTableRow(replica.toRow()));
-    }
-    moved();
-    this.#appendFrame(FRAME_KIND.tableEnd, 0, 0, NO_BYTES, this.#logs.size);
-    this.#flusher.markTableComplete();
-    segment.tableEndLsn = this.appendedLsn;
-    assert(this.#flusher.segment === segment, 'A table stays in its segment');
   }
 
   /** Writes everything that may be unflushed again, into the new segment, and waits until it is durable (DECISIONS W4). */
   async #remake(): Promise<void> {
     const { continues, lastBytes } = this.#recovery;
     const segment = this.#flusher.segment;
-    this.#appendTable(segment, () => {
+    this.#writer.table(segment, this.#logs, this.storeDamage, () => {
       if (continues === undefined) return;
-      for (const replica of this.#logs.values()) this.#moveCut(replica, continues, lastBytes);
+      for (const replica of this.#logs.values()) {
+        for (const run of takeUnflushedEntries(replica, continues, lastBytes)) {
+          this.#writer.entries(FRAME_KIND.movedEntries, replica, run, 0);
+        }
+      }
     });
     await new Promise<void>((resolve, reject) => {
       const { onFlushed, onFailure } = this;
@@ -496,33 +425,6 @@ export class Wal implements ReplicaStorage {
     // Each start takes a segment: a broker that is restarted again and again must not run out of them.
     if (this.#files.free === 0) await this.#reclaimer.shrink();
     this.#allocator.prepare(segment.sequence + 1);
-  }
-
-  /** Entries behind the trusted end of the log are appended again; what a checkpoint covers of them is let go. */
-  #moveCut(replica: ReplicaLog, continues: { sequence: number; position: number }, lastBytes: Uint8Array): void {
-    const isCut = (index: number): boolean =>
-      replica.sequenceAt(index) === continues.sequence && replica.positionAt(index) >= continues.position;
-    const view = viewOf(lastBytes);
-    const live: Entry[] = [];
-    let covered = 0;
-    // Moved entries may lie anywhere in the log, but all that may be cut is in the last segment.
-    for (let index: number = replica.firstIndex; index <= replica.lastIndex; index++) {
-      if (!isCut(index)) continue;
-      if (index < replica.liveFrom) {
-        covered = index;
-        continue;
-      }
-      const at = replica.positionAt(index);
-      const frame = readTrustedHeader(view, at);
-      live.push(entriesAt(lastBytes, view, frame, at)[index - frame.index]!);
-    }
-    if (covered > 0) replica.dropBefore(covered + 1);
-    for (let start = 0; start < live.length; ) {
-      let end = start + 1;
-      while (end < live.length && live[end]!.index === live[end - 1]!.index + 1) end++;
-      this.#appendEntries(FRAME_KIND.movedEntries, replica, live.slice(start, end), 0);
-      start = end;
-    }
   }
 
   #flushed(): void {
@@ -549,8 +451,6 @@ export class Wal implements ReplicaStorage {
     stats.liveBytes = chain.liveBytes;
   }
 }
-
-const NO_BYTES = new Uint8Array(0);
 
 function describe(log: ReplicaLog): RecoveredReplica {
   return {
