@@ -128,7 +128,7 @@ export class ClusterSimulation {
       return await this.#run();
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
-      throw new SimulationFailure(message, this.#lines, error);
+      throw new SimulationFailure(message, [...this.#lines, ...this.#describe()], error);
     } finally {
       process.off('unhandledRejection', unhandled);
     }
@@ -198,6 +198,22 @@ export class ClusterSimulation {
     this.#lines.push(text);
     if (this.#lines.length > TIMELINE_LINES) this.#lines.shift();
     this.#trace?.(text);
+  }
+
+  /** What every replica looks like, for a failure's story. */
+  #describe(): string[] {
+    const lines: string[] = [];
+    for (const { brokerId, state, driver } of this.#nodes) {
+      lines.push(`broker ${brokerId} is ${state}`);
+      for (const group of driver?.all() ?? []) {
+        const { groupId, replicaId, role, currentTerm, leader, commitIndex, appliedIndex, lastIndex, isReady } = group;
+        const voters = group.membership.voters.map((voter) => voter.brokerId);
+        lines.push(
+          `  group ${groupId} replica ${replicaId} ${role}${isReady ? ' ready' : ''} term ${currentTerm} leader ${leader} commit ${commitIndex} applied ${appliedIndex} last ${lastIndex} voters ${voters}`,
+        );
+      }
+    }
+    return lines;
   }
 
   // -------------------------------------------------------------- liveness

@@ -6,6 +6,7 @@ import { deleteTopicsApi } from '../../../src/kafka-protocol/messages/delete-top
 import { metadataApi } from '../../../src/kafka-protocol/messages/metadata.ts';
 import type { SeededRandom } from '../../../src/std/seeded-random.ts';
 import type { Violation as Finding } from '../../chaos/checker/violation.ts';
+import { nameOfCode } from '../../chaos/clients/outcome.ts';
 import { isClientEvent, pairOperations, type SendMop } from '../../chaos/history/history.ts';
 import { Violation } from '../raft-oracle.ts';
 import type { SimulatedTime } from '../simulated-clock.ts';
@@ -164,8 +165,10 @@ export class ClusterWorkload {
           2 * ADMIN_TIMEOUT_MS,
         );
         const code = answer?.results[0]?.errorCode;
+        this.#options.log(`partition ${count - 1} of ${topic.name}: ${nameOfAnswer(code)}`);
         // Told so by the second attempt if the first one's answer was lost.
         if (code === ErrorCode.NONE || code === ErrorCode.INVALID_PARTITIONS) break;
+        if (this.#isHopeless(code)) return;
         client.switchBroker();
         await client.sleep(RETRY_MS);
       }
@@ -228,6 +231,8 @@ export class ClusterWorkload {
     const { plan, log } = this.#options;
     const { name } = topic;
     const deletedId = topic.topicId;
+    topic.topicId = undefined;
+    topic.keys = [];
     for (;;) {
       const answer = await client.ask(
         createTopicsApi,
@@ -248,19 +253,19 @@ export class ClusterWorkload {
         2 * ADMIN_TIMEOUT_MS,
       );
       const code = answer?.topics[0]?.errorCode;
+      log(`creation of ${name}: ${nameOfAnswer(code)}`);
       if (code === ErrorCode.NONE || code === ErrorCode.TOPIC_ALREADY_EXISTS) {
         const topicId = await this.#topicIdEverywhere(client, name, deletedId);
         if (topicId !== undefined) {
           topic.topicId = topicId;
           break;
         }
-        if (code === ErrorCode.NONE && deletedId !== undefined) log(`topic ${name} is not known yet`);
       }
+      if (this.#isHopeless(code)) return;
       client.switchBroker();
       await client.sleep(RETRY_MS);
     }
     log(`topic ${name} is ${topic.topicId}`);
-    topic.keys = [];
     for (let partition = 0; partition < plan.partitions; partition++) this.#startPartition(topic, partition, late);
   }
 
@@ -304,10 +309,16 @@ export class ClusterWorkload {
         2 * ADMIN_TIMEOUT_MS,
       );
       const code = answer?.responses[0]?.errorCode;
+      this.#options.log(`deletion of ${topic.name}: ${nameOfAnswer(code)}`);
       if (code === ErrorCode.NONE || code === ErrorCode.UNKNOWN_TOPIC_ID) return;
       client.switchBroker();
       await client.sleep(RETRY_MS);
     }
+  }
+
+  /** With a broker that stays broken there may be too few for new replicas. */
+  #isHopeless(code: number | undefined): boolean {
+    return this.#isStopping && code === ErrorCode.INVALID_REPLICATION_FACTOR;
   }
 
   #startPartition(topic: Topic, partition: number, late: ReadonlyMap<number, readonly number[]> = new Map()): void {
@@ -409,4 +420,8 @@ export class ClusterWorkload {
     }
     return late;
   }
+}
+
+function nameOfAnswer(code: number | undefined): string {
+  return code === undefined ? 'no answer' : nameOfCode(code);
 }
