@@ -9,6 +9,7 @@ import {
   isPayload,
   type OutgoingFrame,
 } from './frame-codec.ts';
+import { seal } from './message-checksum.ts';
 import { FrameSchema, HandshakeSchema, RefusalSchema } from './peer_pb.ts';
 
 /** The bytes, as grpc-js asks for them. */
@@ -31,7 +32,9 @@ describe('frame codec', () => {
       fc.property(fc.array(fc.uint8Array({ maxLength: 200 }), { maxLength: 5 }), (pieces) => {
         const whole = Buffer.concat(pieces);
         const encoded = bytesOf(pieces);
-        const reference = toBinary(FrameSchema, create(FrameSchema, { content: { case: 'payload', value: whole } }));
+        const { checksum } = fromBinary(FrameSchema, encoded);
+        const content = { case: 'payload', value: whole } as const;
+        const reference = toBinary(FrameSchema, create(FrameSchema, { content, checksum }));
         expect(Buffer.compare(encoded, reference)).toBe(0);
         expect(Buffer.compare(payloadOf(decodeFrame(encoded)), whole)).toBe(0);
       }),
@@ -53,9 +56,9 @@ describe('frame codec', () => {
 
   it('reads a payload that another writer encoded with a longer length or other fields behind it', () => {
     const long = Buffer.from([0x0a, 0x83, 0x00, 1, 2, 3]);
-    expect([...payloadOf(decodeFrame(long))]).toEqual([1, 2, 3]);
+    expect([...payloadOf(decodeFrame(seal(long)))]).toEqual([1, 2, 3]);
     const unknownField = Buffer.from([0x0a, 0x03, 1, 2, 3, 0x98, 0x06, 0x01]);
-    expect([...payloadOf(decodeFrame(unknownField))]).toEqual([1, 2, 3]);
+    expect([...payloadOf(decodeFrame(seal(unknownField)))]).toEqual([1, 2, 3]);
   });
 
   it('carries the frames of the handshake', () => {
@@ -65,13 +68,29 @@ describe('frame codec', () => {
     expect(decodeFrame(bytesOf(handshake))).toEqual(handshake);
   });
 
+  it('throws when any bit was flipped on the way, in payloads and in what brokers say of themselves', () => {
+    const handshake = handshakeFrame({
+      case: 'handshake',
+      value: create(HandshakeSchema, { brokerId: 5, session: 1, incarnation: new Uint8Array(8), clusterId: 'c' }),
+    });
+    for (const frame of [handshake, [new Uint8Array([1, 2, 3])], []]) {
+      const sent = bytesOf(frame);
+      for (let bit = 0; bit < sent.length * 8; bit++) {
+        const received = Buffer.from(sent);
+        received[bit >> 3] = received[bit >> 3]! ^ (1 << (bit & 7));
+        expect(() => decodeFrame(received)).toThrow();
+      }
+    }
+    expect(() => decodeFrame(Buffer.alloc(0))).toThrow('no checksum');
+  });
+
   it('throws on bytes that are no frame and never reads beyond them', () => {
-    expect(() => decodeFrame(Buffer.from([0x0a, 0x05, 1]))).toThrow();
-    expect(() => decodeFrame(Buffer.from([0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]))).toThrow();
+    expect(() => decodeFrame(seal(Buffer.from([0x0a, 0x05, 1])))).toThrow();
+    expect(() => decodeFrame(seal(Buffer.from([0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff])))).toThrow();
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 40 }), (bytes) => {
         try {
-          const frame = decodeFrame(Buffer.from(bytes));
+          const frame = decodeFrame(seal(Buffer.from(bytes)));
           if (isPayload(frame)) expect(frame.length).toBeLessThan(Math.max(1, bytes.length));
         } catch (error) {
           expect(error).toBeInstanceOf(Error);

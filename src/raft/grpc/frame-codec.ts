@@ -4,6 +4,7 @@
  * the handshake become protobuf objects.
  */
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { CHECKSUM_BYTES, seal, unseal, writeChecksum } from './message-checksum.ts';
 import { type Frame, FrameSchema } from './peer_pb.ts';
 
 /** Pieces of a payload, or a frame of the handshake. */
@@ -14,7 +15,9 @@ export type IncomingFrame = Uint8Array | Frame;
 /** Field 1 (`payload`), length-delimited. */
 const PAYLOAD_TAG = 0x0a;
 /** Tag and a length of up to 2^31. */
-export const PAYLOAD_HEADER_BYTES_MAX = 6;
+const PAYLOAD_HEADER_BYTES_MAX = 6;
+/** What a frame has around its payload. */
+export const FRAME_OVERHEAD_BYTES_MAX = PAYLOAD_HEADER_BYTES_MAX + CHECKSUM_BYTES;
 
 export function isPayload(frame: IncomingFrame): frame is Uint8Array {
   return frame instanceof Uint8Array;
@@ -30,8 +33,7 @@ export function handshakeFrame(content: Exclude<Frame['content'], { case: 'paylo
  */
 export function encodeFrame(frame: OutgoingFrame): Buffer {
   if (isPieces(frame)) return new PayloadFrame(frame) as unknown as Buffer;
-  const bytes = toBinary(FrameSchema, frame);
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return seal(toBinary(FrameSchema, frame));
 }
 
 /**
@@ -48,7 +50,7 @@ class PayloadFrame {
     for (const piece of pieces) length += piece.length;
     this.#pieces = pieces;
     this.#payloadLength = length;
-    this.length = 1 + varintLength(length) + length;
+    this.length = 1 + varintLength(length) + length + CHECKSUM_BYTES;
   }
 
   get byteLength(): number {
@@ -70,12 +72,14 @@ class PayloadFrame {
       target.set(piece, position);
       position += piece.length;
     }
-    return position - start;
+    writeChecksum(target, start, position);
+    return position + CHECKSUM_BYTES - start;
   }
 }
 
-/** Throws on bytes that are no frame; grpc-js then ends the stream. */
-export function decodeFrame(bytes: Buffer): IncomingFrame {
+/** Throws on bytes that are no frame, or not the one that was sent; grpc-js then ends the stream. */
+export function decodeFrame(received: Buffer): IncomingFrame {
+  const bytes = unseal(received);
   if (bytes[0] === PAYLOAD_TAG) {
     let length = 0;
     for (let position = 1; position < PAYLOAD_HEADER_BYTES_MAX; position++) {

@@ -17,7 +17,7 @@ import {
 import { assert } from '../../std/assert.ts';
 import type { Timers } from '../../std/environment.ts';
 import { ChannelStream } from './channel-stream.ts';
-import { type IncomingFrame, type OutgoingFrame, PAYLOAD_HEADER_BYTES_MAX } from './frame-codec.ts';
+import { FRAME_OVERHEAD_BYTES_MAX, type IncomingFrame, type OutgoingFrame } from './frame-codec.ts';
 import type { HelloRequest, HelloResponse } from './peer_pb.ts';
 import { clientCredentials, type PeerSecurity, refuseListenHost, serverCredentials } from './peer-security.ts';
 import { HELLO_METHOD, LINK_METHOD, PEER_SERVICE } from './peer-service.ts';
@@ -37,8 +37,8 @@ export const MESSAGE_BYTES_MAX = 16 * 2 ** 20;
 const WINDOW_BYTES = 16 * 2 ** 20;
 
 const MESSAGE_OPTIONS: ChannelOptions = {
-  'grpc.max_receive_message_length': MESSAGE_BYTES_MAX + PAYLOAD_HEADER_BYTES_MAX,
-  'grpc.max_send_message_length': MESSAGE_BYTES_MAX + PAYLOAD_HEADER_BYTES_MAX,
+  'grpc.max_receive_message_length': MESSAGE_BYTES_MAX + FRAME_OVERHEAD_BYTES_MAX,
+  'grpc.max_send_message_length': MESSAGE_BYTES_MAX + FRAME_OVERHEAD_BYTES_MAX,
   'grpc.enable_channelz': 0,
   // Finds connections whose other end is gone without a word. Whether a peer is alive is decided by heartbeats, sooner.
   'grpc.keepalive_time_ms': 10_000,

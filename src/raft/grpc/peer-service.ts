@@ -3,14 +3,15 @@ import { type DescMethod, fromBinary, type Message, toBinary } from '@bufbuild/p
 import type { GenMessage } from '@bufbuild/protobuf/codegenv2';
 import type { MethodDefinition } from '@grpc/grpc-js';
 import { decodeFrame, encodeFrame, type IncomingFrame, type OutgoingFrame } from './frame-codec.ts';
+import { seal, unseal } from './message-checksum.ts';
 import { type HelloRequest, HelloRequestSchema, type HelloResponse, HelloResponseSchema, Peer } from './peer_pb.ts';
 
 export const HELLO_METHOD: MethodDefinition<HelloRequest, HelloResponse> = {
   ...shapeOf(Peer.method.hello),
   requestSerialize: serializer(HelloRequestSchema),
-  requestDeserialize: (bytes) => fromBinary(HelloRequestSchema, bytes),
+  requestDeserialize: (bytes) => fromBinary(HelloRequestSchema, unseal(bytes)),
   responseSerialize: serializer(HelloResponseSchema),
-  responseDeserialize: (bytes) => fromBinary(HelloResponseSchema, bytes),
+  responseDeserialize: (bytes) => fromBinary(HelloResponseSchema, unseal(bytes)),
 };
 
 /** What one side writes has another type than what the other reads, so the two directions are cast apart here. */
@@ -36,8 +37,5 @@ function shapeOf(method: DescMethod): { path: string; requestStream: boolean; re
 }
 
 function serializer<M extends Message>(schema: GenMessage<M>): (message: M) => Buffer {
-  return (message) => {
-    const bytes = toBinary(schema, message);
-    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  };
+  return (message) => seal(toBinary(schema, message));
 }

@@ -14,9 +14,12 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file peer.proto.
  */
 export const file_peer: GenFile = /*@__PURE__*/
-  fileDesc("CgpwZWVyLnByb3RvEhBmbG90aWxsYS5wZWVyLnYxIlYKDEhlbGxvUmVxdWVzdBIsCghwcmVzZW5jZRgBIAEoCzIaLmZsb3RpbGxhLnBlZXIudjEuUHJlc2VuY2USGAoQdGFyZ2V0X2Jyb2tlcl9pZBgCIAEoBSI9Cg1IZWxsb1Jlc3BvbnNlEiwKCHByZXNlbmNlGAEgASgLMhouZmxvdGlsbGEucGVlci52MS5QcmVzZW5jZSL5AQoIUHJlc2VuY2USEwoLdmVyc2lvbl9taW4YASABKA0SEwoLdmVyc2lvbl9tYXgYAiABKA0SEQoJYnJva2VyX2lkGAMgASgFEhAKCHN0b3JlX2lkGAQgASgMEhIKCmNsdXN0ZXJfaWQYBSABKAkSLwoOaW5pdGlhbF92b3RlcnMYBiADKAsyFy5mbG90aWxsYS5wZWVyLnYxLlZvdGVyEhUKDXZvdGVyc19kaWdlc3QYByABKAwSHAoUY2FuZGlkYXRlX2NsdXN0ZXJfaWQYCCABKAkSEQoJcmFmdF9ob3N0GAkgASgJEhEKCXJhZnRfcG9ydBgKIAEoDSJICgVWb3RlchIRCglicm9rZXJfaWQYASABKAUSEAoIc3RvcmVfaWQYAiABKAwSDAoEaG9zdBgDIAEoCRIMCgRwb3J0GAQgASgNIr0BCgVGcmFtZRIRCgdwYXlsb2FkGAEgASgMSAASMAoJaGFuZHNoYWtlGAIgASgLMhsuZmxvdGlsbGEucGVlci52MS5IYW5kc2hha2VIABIsCgdyZWZ1c2FsGAMgASgLMhkuZmxvdGlsbGEucGVlci52MS5SZWZ1c2FsSAASNgoMY29uZmlybWF0aW9uGAQgASgLMh4uZmxvdGlsbGEucGVlci52MS5Db25maXJtYXRpb25IAEIJCgdjb250ZW50ItMBCglIYW5kc2hha2USEwoLdmVyc2lvbl9taW4YASABKA0SEwoLdmVyc2lvbl9tYXgYAiABKA0SEgoKY2x1c3Rlcl9pZBgDIAEoCRIRCglicm9rZXJfaWQYBCABKAUSEAoIc3RvcmVfaWQYBSABKAwSDwoHc2Vzc2lvbhgGIAEoDRITCgtpbmNhcm5hdGlvbhgHIAEoDBIYChB0YXJnZXRfYnJva2VyX2lkGAggASgFEhIKCmxpbmtfbm9uY2UYCSABKAwSDwoHY2hhbm5lbBgKIAEoDSIOCgxDb25maXJtYXRpb24iJwoHUmVmdXNhbBIMCgRjb2RlGAEgASgJEg4KBnJlYXNvbhgCIAEoCTKOAQoEUGVlchJICgVIZWxsbxIeLmZsb3RpbGxhLnBlZXIudjEuSGVsbG9SZXF1ZXN0Gh8uZmxvdGlsbGEucGVlci52MS5IZWxsb1Jlc3BvbnNlEjwKBExpbmsSFy5mbG90aWxsYS5wZWVyLnYxLkZyYW1lGhcuZmxvdGlsbGEucGVlci52MS5GcmFtZSgBMAFiBnByb3RvMw");
+  fileDesc("CgpwZWVyLnByb3RvEhBmbG90aWxsYS5wZWVyLnYxImgKDEhlbGxvUmVxdWVzdBIsCghwcmVzZW5jZRgBIAEoCzIaLmZsb3RpbGxhLnBlZXIudjEuUHJlc2VuY2USGAoQdGFyZ2V0X2Jyb2tlcl9pZBgCIAEoBRIQCghjaGVja3N1bRgFIAEoByJPCg1IZWxsb1Jlc3BvbnNlEiwKCHByZXNlbmNlGAEgASgLMhouZmxvdGlsbGEucGVlci52MS5QcmVzZW5jZRIQCghjaGVja3N1bRgFIAEoByL5AQoIUHJlc2VuY2USEwoLdmVyc2lvbl9taW4YASABKA0SEwoLdmVyc2lvbl9tYXgYAiABKA0SEQoJYnJva2VyX2lkGAMgASgFEhAKCHN0b3JlX2lkGAQgASgMEhIKCmNsdXN0ZXJfaWQYBSABKAkSLwoOaW5pdGlhbF92b3RlcnMYBiADKAsyFy5mbG90aWxsYS5wZWVyLnYxLlZvdGVyEhUKDXZvdGVyc19kaWdlc3QYByABKAwSHAoUY2FuZGlkYXRlX2NsdXN0ZXJfaWQYCCABKAkSEQoJcmFmdF9ob3N0GAkgASgJEhEKCXJhZnRfcG9ydBgKIAEoDSJICgVWb3RlchIRCglicm9rZXJfaWQYASABKAUSEAoIc3RvcmVfaWQYAiABKAwSDAoEaG9zdBgDIAEoCRIMCgRwb3J0GAQgASgNIs8BCgVGcmFtZRIRCgdwYXlsb2FkGAEgASgMSAASMAoJaGFuZHNoYWtlGAIgASgLMhsuZmxvdGlsbGEucGVlci52MS5IYW5kc2hha2VIABIsCgdyZWZ1c2FsGAMgASgLMhkuZmxvdGlsbGEucGVlci52MS5SZWZ1c2FsSAASNgoMY29uZmlybWF0aW9uGAQgASgLMh4uZmxvdGlsbGEucGVlci52MS5Db25maXJtYXRpb25IABIQCghjaGVja3N1bRgFIAEoB0IJCgdjb250ZW50ItMBCglIYW5kc2hha2USEwoLdmVyc2lvbl9taW4YASABKA0SEwoLdmVyc2lvbl9tYXgYAiABKA0SEgoKY2x1c3Rlcl9pZBgDIAEoCRIRCglicm9rZXJfaWQYBCABKAUSEAoIc3RvcmVfaWQYBSABKAwSDwoHc2Vzc2lvbhgGIAEoDRITCgtpbmNhcm5hdGlvbhgHIAEoDBIYChB0YXJnZXRfYnJva2VyX2lkGAggASgFEhIKCmxpbmtfbm9uY2UYCSABKAwSDwoHY2hhbm5lbBgKIAEoDSIOCgxDb25maXJtYXRpb24iJwoHUmVmdXNhbBIMCgRjb2RlGAEgASgJEg4KBnJlYXNvbhgCIAEoCTKOAQoEUGVlchJICgVIZWxsbxIeLmZsb3RpbGxhLnBlZXIudjEuSGVsbG9SZXF1ZXN0Gh8uZmxvdGlsbGEucGVlci52MS5IZWxsb1Jlc3BvbnNlEjwKBExpbmsSFy5mbG90aWxsYS5wZWVyLnYxLkZyYW1lGhcuZmxvdGlsbGEucGVlci52MS5GcmFtZSgBMAFiBnByb3RvMw");
 
 /**
+ * Each message below that travels by itself ends in a checksum: CRC-32C of all its bytes before the field. It is written last and covers everything, because TCP's checksum misses flipped
+ * bits, and a flipped bit in an identity, a vote or a match index is worse than a lost connection.
+ *
  * @generated from message flotilla.peer.v1.HelloRequest
  */
 export type HelloRequest = Message<"flotilla.peer.v1.HelloRequest"> & {
@@ -31,6 +34,11 @@ export type HelloRequest = Message<"flotilla.peer.v1.HelloRequest"> & {
    * @generated from field: int32 target_broker_id = 2;
    */
   targetBrokerId: number;
+
+  /**
+   * @generated from field: fixed32 checksum = 5;
+   */
+  checksum: number;
 };
 
 /**
@@ -48,6 +56,11 @@ export type HelloResponse = Message<"flotilla.peer.v1.HelloResponse"> & {
    * @generated from field: flotilla.peer.v1.Presence presence = 1;
    */
   presence?: Presence | undefined;
+
+  /**
+   * @generated from field: fixed32 checksum = 5;
+   */
+  checksum: number;
 };
 
 /**
@@ -197,6 +210,11 @@ export type Frame = Message<"flotilla.peer.v1.Frame"> & {
     value: Confirmation;
     case: "confirmation";
   } | { case: undefined; value?: undefined };
+
+  /**
+   * @generated from field: fixed32 checksum = 5;
+   */
+  checksum: number;
 };
 
 /**
