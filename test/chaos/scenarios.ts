@@ -44,7 +44,7 @@ export interface Scenario {
 const SMALL_FILES = {
   'wal.segment.bytes': `${1 << 20}`,
   'wal.max.bytes': `${8 << 20}`,
-  'log.segment.bytes': `${1 << 20}`,
+  'log.segment.bytes': `${1 << 18}`,
 };
 
 const links = { shim: true, brokerLinks: true } as const;
@@ -159,7 +159,12 @@ export const SCENARIOS: readonly Scenario[] = [
     act: slowDisk,
     shim: true,
   },
-  { name: 'full-disk', proves: 'ENOSPC on one broker, and space again', act: fullDisk, shim: true },
+  {
+    name: 'full-disk',
+    proves: 'A disk that gets full, with and without warning, and space again',
+    act: fullDisk,
+    shim: true,
+  },
   {
     name: 'bit-flips',
     proves: 'Flipped bits in the WAL, partition files or anything of one broker: detected, repaired, never served',

@@ -19,6 +19,7 @@ const SETTINGS = {
   dieBeforeSync: 8,
   dieAfterSync: 9,
   dieInWrite: 10,
+  freeBytes: 12,
 } as const;
 export type ShimSetting = keyof typeof SETTINGS;
 
@@ -34,6 +35,7 @@ const COUNTERS = {
   clockReads: 23,
   connects: 24,
   deaths: 25,
+  looksAtSpace: 26,
 } as const;
 export type ShimCounter = keyof typeof COUNTERS;
 

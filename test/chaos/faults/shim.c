@@ -25,6 +25,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/statfs.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -46,9 +47,11 @@ struct control {
   _Atomic int64_t die_after_sync;
   _Atomic int64_t die_in_write;    /* at 1: half of the sectors are written, then it kills itself */
   _Atomic int64_t events;          /* order of everything in the journal, over all lives of the broker */
-  _Atomic int64_t reserved[4];
+  _Atomic int64_t free_bytes;      /* nonzero: what the file system says that it has left */
+  _Atomic int64_t reserved[3];
   _Atomic int64_t syncs, syncs_failed, writes, writes_failed, writes_full, delayed, stalled, clock_reads, connects, deaths;
-  _Atomic int64_t reserved2[6];
+  _Atomic int64_t looks_at_space;
+  _Atomic int64_t reserved2[5];
   _Atomic int64_t ports[PORTS_MAX]; /* port << 32 | where it goes */
 };
 
@@ -354,6 +357,16 @@ int rmdir(const char *path) {
   if (result == 0 && is_journaled() && is_below(path)) note((struct record){.type = RMDIR}, path, strlen(path) + 1, NULL);
   return result;
 }
+
+static int look_at_space(const char *path, struct statfs *space, int (*real)(const char *, struct statfs *)) {
+  int result = real(path, space);
+  if (result || !is_ours(path) || !control->free_bytes) return result;
+  control->looks_at_space++;
+  space->f_bavail = space->f_bfree = control->free_bytes / space->f_bsize;
+  return 0;
+}
+int statfs(const char *path, struct statfs *space) { return look_at_space(path, space, REAL(statfs)); }
+int statfs64(const char *path, struct statfs64 *space) { return look_at_space(path, (struct statfs *)space, REAL(statfs)); }
 
 int connect(int fd, const struct sockaddr *address, socklen_t length) {
   if (control && address->sa_family == AF_INET && length >= sizeof(struct sockaddr_in)) {
