@@ -70,7 +70,8 @@ class GroupOffsets {
       history.client(this.#process, 'ok', 'commit', value);
       return code;
     }
-    const type = code === undefined ? 'info' : outcomeOfCode(code);
+    // A commit whose leader stepped down may be done all the same.
+    const type = code === undefined || code === ErrorCode.NOT_COORDINATOR ? 'info' : outcomeOfCode(code);
     history.client(this.#process, type, 'commit', value, { error: [reason] });
     if (type === 'info') this.#process = history.newProcess();
     this.#coordinator.lose();

@@ -1,0 +1,106 @@
+/**
+ * `npm run canaries [-- --only NAME[,NAME]] [--seeds N] [--first N] [--minutes M]`: puts each known bug into a copy of the sources and runs the simulation on it until a check finds it. Prints a
+ * table: which check, in how many seeds. Exit code 1 if one was not caught, or does not fit the code any more.
+ */
+import { spawn } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { CANARIES, type Canary } from './canaries.ts';
+
+const { values } = parseArgs({
+  options: {
+    only: { type: 'string' },
+    /** Most seeds that a canary gets. */
+    seeds: { type: 'string', default: '300' },
+    first: { type: 'string', default: '1' },
+    /** Most time that a canary gets. */
+    minutes: { type: 'string', default: '10' },
+  },
+});
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const COPIED = ['src', 'test', 'scripts', 'package.json', 'tsconfig.json'];
+const HARNESS_ARGUMENTS = {
+  raft: [],
+  partition: ['--machines', 'partition'],
+  cluster: ['--cluster', '--repeat-every', '0'],
+};
+
+type Outcome =
+  | { readonly kind: 'caught'; readonly seeds: number; readonly check: string }
+  | { readonly kind: 'missed'; readonly why: string };
+
+const only = values.only?.split(',');
+let missed = 0;
+console.log('| canary | bug | harness | seeds | caught by |\n|---|---|---|---|---|');
+for (const canary of CANARIES) {
+  if (only !== undefined && !only.includes(canary.name)) continue;
+  const outcome = await release(canary);
+  if (outcome.kind === 'missed') missed++;
+  const result =
+    outcome.kind === 'caught' ? `${outcome.seeds} | ${outcome.check}` : `– | **not caught**: ${outcome.why}`;
+  console.log(`| ${canary.name} | ${canary.bug} | ${canary.harness} | ${result} |`);
+}
+process.exit(missed === 0 ? 0 : 1);
+
+async function release(canary: Canary): Promise<Outcome> {
+  const text = readFileSync(join(ROOT, canary.file), 'utf8');
+  const found = text.split(canary.find).length - 1;
+  if (found !== 1) return { kind: 'missed', why: `${canary.file} has its place ${found} times` };
+  const directory = mkdtempSync(join(tmpdir(), 'flotilla-canary-'));
+  try {
+    for (const name of COPIED) cpSync(join(ROOT, name), join(directory, name), { recursive: true });
+    symlinkSync(join(ROOT, 'node_modules'), join(directory, 'node_modules'));
+    writeFileSync(
+      join(directory, canary.file),
+      text.replace(canary.find, () => canary.replace),
+    );
+    return await hunt(canary, directory);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+/** Runs seeds until one fails. */
+function hunt(canary: Canary, directory: string): Promise<Outcome> {
+  const first = Number(values.first);
+  const range = `${first}..${first + Number(values.seeds) - 1}`;
+  const child = spawn(
+    join(ROOT, 'node_modules/.bin/tsx'),
+    ['test/simulation/run.ts', ...HARNESS_ARGUMENTS[canary.harness], '--seeds', range],
+    { cwd: directory, stdio: ['ignore', 'pipe', 'pipe'] },
+  );
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (chunk: string) => {
+      output += chunk;
+    });
+  }
+  let isTooLate = false;
+  const timer = setTimeout(() => {
+    isTooLate = true;
+    child.kill('SIGKILL');
+  }, Number(values.minutes) * 60_000);
+  return new Promise((resolve) => {
+    child.on('close', (code) => {
+      clearTimeout(timer);
+      const failure = /^seed (\d+) (?:failed|FAILED): *(.*)$/m.exec(output);
+      if (failure !== null) {
+        resolve({ kind: 'caught', seeds: Number(failure[1]) - first + 1, check: checkOf(failure[2]!) });
+      } else if (isTooLate) resolve({ kind: 'missed', why: `nothing in ${values.minutes} minutes` });
+      else if (code === 0) resolve({ kind: 'missed', why: `nothing in ${values.seeds} seeds` });
+      else resolve({ kind: 'caught', seeds: 1, check: `the process ends: ${output.trim().split('\n').at(-1) ?? ''}` });
+    });
+  });
+}
+
+/** Without what differs from run to run, and with nothing that would break a table. */
+function checkOf(message: string): string {
+  return message
+    .replaceAll('|', '/')
+    .replace(/\s*\{.*$/, '')
+    .slice(0, 110);
+}
