@@ -143,7 +143,7 @@ export async function slowDisk(context: NemesisContext): Promise<void> {
  * comes back when there is space again.
  */
 export async function fullDisk(context: NemesisContext): Promise<void> {
-  const { cluster, random } = context;
+  const { random } = context;
   while (context.hasTime) {
     const broker = await context.who(random.pick(['leader', 'follower']));
     if (random.chance(0.5)) await runShort(context, broker);
