@@ -123,13 +123,11 @@ export async function runScenario(options: RunOptions): Promise<RunResult> {
     try {
       await cluster.heal();
       if (!(await context.awaitReady(READY_TIMEOUT_MS))) {
-        const reasons = await Promise.all(
-          cluster.ids.map(async (id) => (await cluster.http(id, '/readyz'))?.body.trim()),
-        );
-        failures.push(`Not ready ${READY_TIMEOUT_MS / 1000} s after everything was healed: ${reasons.join(' | ')}`);
+        const reasons = await context.reasonsNotReady();
+        failures.push(`Not ready ${READY_TIMEOUT_MS / 1000} s after everything was healed: ${reasons}`);
       }
     } catch (error) {
-      failures.push(`It could not be healed: ${(error as Error).message}`);
+      failures.push(`It could not be healed: ${(error as Error).message.trim()} (${await context.reasonsNotReady()})`);
     }
     healedAtSeconds = recorder.now() / 1e9;
     await pause(AFTER_MS);

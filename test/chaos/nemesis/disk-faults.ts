@@ -206,7 +206,9 @@ export async function flipBits(context: NemesisContext): Promise<void> {
     });
     // The next one to be damaged is another; the cluster has to be whole again before.
     if (!(await context.awaitReady(READY_TIMEOUT_MS))) {
-      context.notes.push(`Broker ${broker} was not ready again ${READY_TIMEOUT_MS / 1000} s after its damage`);
+      context.notes.push(
+        `Broker ${broker} was not ready again ${READY_TIMEOUT_MS / 1000} s after its damage: ${await context.reasonsNotReady()}`,
+      );
       return;
     }
     await context.sleepBetween(1_000, 3_000);
@@ -263,7 +265,9 @@ export async function loseDirectory(context: NemesisContext): Promise<void> {
       return 'its directory was gone';
     });
     if (!healed) {
-      context.notes.push(`Broker ${broker} was not healed ${READY_TIMEOUT_MS / 1000} s after it lost its directory`);
+      context.notes.push(
+        `Broker ${broker} was not healed ${READY_TIMEOUT_MS / 1000} s after it lost its directory: ${await context.reasonsNotReady()}`,
+      );
       return;
     }
     await context.sleepBetween(1_000, 3_000);

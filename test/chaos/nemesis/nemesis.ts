@@ -141,6 +141,17 @@ export class NemesisContext {
     }
   }
 
+  /** What brokers that are not ready say. */
+  async reasonsNotReady(): Promise<string> {
+    const reasons = await Promise.all(
+      this.cluster.ids.map(async (id) => {
+        const answer = await this.cluster.http(id, '/readyz');
+        return answer?.status === 200 ? undefined : `broker ${id}: ${answer?.body.trim() ?? 'no answer'}`;
+      }),
+    );
+    return reasons.filter((reason) => reason !== undefined).join('; ');
+  }
+
   /** Waits until all running brokers are ready; false if that takes too long. */
   async awaitReady(timeoutMs: number): Promise<boolean> {
     const deadlineMs = performance.now() + timeoutMs;
