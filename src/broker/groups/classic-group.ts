@@ -14,6 +14,7 @@ import { ErrorCode } from '../../kafka-protocol/error-codes.ts';
 import { assert } from '../../std/assert.ts';
 import type { TimerHandle } from '../../std/environment.ts';
 import { CONSUMER_PROTOCOL_TYPE, isSameSubscription } from './consumer-subscription.ts';
+import { joinError, syncError } from './group-answers.ts';
 import type { DurableGroup } from './group-command.ts';
 import type { GroupConfig } from './group-config.ts';
 import { GroupMember } from './group-member.ts';
@@ -26,13 +27,12 @@ import type {
   SyncRequest,
   SyncResult,
 } from './group-requests.ts';
+import { GroupRoster, type RosterHost } from './group-roster.ts';
 import { commonProtocols, sameProtocols, selectProtocol } from './select-protocol.ts';
 
 /** What a group needs from its coordinator. */
-export interface GroupHost {
+export interface GroupHost extends RosterHost {
   readonly config: GroupConfig;
-  nowMs(): number;
-  after(delayMs: number, callback: () => void): TimerHandle;
   /** A member id never given before; Kafka's form `prefix-uuid`. */
   newMemberId(prefix: string): string;
   /** Leader-resolved time for what becomes durable. */
@@ -42,8 +42,6 @@ export interface GroupHost {
 }
 
 const NO_BYTES = new Uint8Array(0);
-/** A session timer that fires this late says that the broker stood still, not that members are gone (DECISIONS L2). */
-const LATE_TIMER_MS = 1000;
 /** A client may give a rebalance time-out of 0: absent static members are not asked after more often than this. */
 const ABSENCE_CHECK_MIN_MS = 1000;
 const PERSIST_EMPTY_RETRY_MS = 1000;
@@ -51,11 +49,7 @@ const PERSIST_EMPTY_RETRY_MS = 1000;
 export class ClassicGroup {
   readonly groupId: string;
   readonly #host: GroupHost;
-  readonly #members = new Map<string, GroupMember>();
-  /** group.instance.id → member id. */
-  readonly #staticMembers = new Map<string, string>();
-  /** Ids given out by MEMBER_ID_REQUIRED whose owners have not come back. */
-  readonly #pendingMembers = new Map<string, TimerHandle>();
+  readonly #roster: GroupRoster;
   #state: GroupStateName = 'Empty';
   #generation: number;
   #protocolType: string;
@@ -63,8 +57,6 @@ export class ClassicGroup {
   #leader: string | undefined;
   /** Ends the running phase: waiting for joins, or for syncs. */
   #phaseTimer: TimerHandle | undefined;
-  #sessionTimer: TimerHandle | undefined;
-  #sessionTimerAtMs = Number.POSITIVE_INFINITY;
   /** Initial rebalance of an empty group: the wait is extended while members arrive, up to here. */
   #initialJoinUntilMs: number | undefined;
   #assignmentInFlight = false;
@@ -75,15 +67,16 @@ export class ClassicGroup {
   constructor(groupId: string, host: GroupHost, durable: DurableGroup | undefined) {
     this.groupId = groupId;
     this.#host = host;
+    this.#roster = new GroupRoster(host, (membersLeft) => this.#shrunk(membersLeft));
     this.#generation = durable?.generation ?? 0;
     this.#protocolType = durable?.protocolType ?? '';
     if (durable === undefined || durable.members.length === 0) return;
     this.#protocolName = durable.protocol ?? undefined;
     this.#leader = durable.leader ?? undefined;
-    for (const member of durable.members) this.#admit(GroupMember.fromDurable(member, durable.protocol ?? ''));
+    for (const member of durable.members) this.#roster.admit(GroupMember.fromDurable(member, durable.protocol ?? ''));
     this.#state = 'Stable';
     this.#assignedGeneration = this.#generation;
-    for (const member of this.#members.values()) this.#renewSession(member);
+    for (const member of this.#roster.members()) this.#roster.renewSession(member);
     // Without a leader a member left after the assignment was made: its share belongs to nobody until the group rebalances.
     if (this.#leader === undefined) this.#prepareRebalance();
   }
@@ -99,7 +92,7 @@ export class ClassicGroup {
   }
   /** No member, none expected, nothing in the making: may be forgotten, as what is durable says the same. */
   get isIdle(): boolean {
-    return this.#state === 'Empty' && this.#pendingMembers.size === 0;
+    return this.#state === 'Empty' && this.#roster.pendingCount === 0;
   }
 
   // ------------------------------------------------------------------ JoinGroup
@@ -118,9 +111,9 @@ export class ClassicGroup {
       return ErrorCode.INVALID_SESSION_TIMEOUT;
     }
     if (!this.#supports(request)) return ErrorCode.INCONSISTENT_GROUP_PROTOCOL;
-    const isNew = !this.#members.has(request.memberId) && !this.#pendingMembers.has(request.memberId);
-    const replaces = request.groupInstanceId !== null && this.#staticMembers.has(request.groupInstanceId);
-    if (isNew && !replaces && this.#members.size + this.#pendingMembers.size >= membersMax) {
+    const isNew = this.#roster.get(request.memberId) === undefined && !this.#roster.isExpected(request.memberId);
+    const replaces = request.groupInstanceId !== null && this.#roster.byInstance(request.groupInstanceId) !== undefined;
+    if (isNew && !replaces && this.#roster.size + this.#roster.pendingCount >= membersMax) {
       return ErrorCode.GROUP_MAX_SIZE_REACHED;
     }
     return undefined;
@@ -128,11 +121,13 @@ export class ClassicGroup {
 
   #supports(request: JoinRequest): boolean {
     if (request.protocolType === '' || request.protocols.length === 0) return false;
-    const others = [...this.#members.values()].filter(
-      ({ memberId, groupInstanceId }) =>
-        memberId !== request.memberId && (groupInstanceId === null || groupInstanceId !== request.groupInstanceId),
-    );
-    if (this.#members.size === 0) return true;
+    const others = this.#roster
+      .members()
+      .filter(
+        ({ memberId, groupInstanceId }) =>
+          memberId !== request.memberId && (groupInstanceId === null || groupInstanceId !== request.groupInstanceId),
+      );
+    if (this.#roster.size === 0) return true;
     if (request.protocolType !== this.#protocolType) return false;
     return commonProtocols([request, ...others]).length > 0;
   }
@@ -140,23 +135,19 @@ export class ClassicGroup {
   #joinUnknown(request: JoinRequest, done: (result: JoinResult) => void): void {
     const { groupInstanceId } = request;
     if (groupInstanceId !== null) {
-      const replacedId = this.#staticMembers.get(groupInstanceId);
-      if (replacedId !== undefined) return this.#replaceStatic(this.#members.get(replacedId)!, request, done);
+      const replaced = this.#roster.byInstance(groupInstanceId);
+      if (replaced !== undefined) return this.#replaceStatic(replaced, request, done);
       return this.#joinNew(this.#host.newMemberId(groupInstanceId), request, done);
     }
     const memberId = this.#host.newMemberId(request.clientId);
     if (!request.requiresKnownMemberId) return this.#joinNew(memberId, request, done);
-    const timer = this.#host.after(request.sessionTimeoutMs, () => this.#dropPending(memberId));
-    this.#pendingMembers.set(memberId, timer);
+    this.#roster.expect(memberId, request.sessionTimeoutMs);
     done(joinError(ErrorCode.MEMBER_ID_REQUIRED, memberId));
   }
 
   #joinKnown(request: JoinRequest, done: (result: JoinResult) => void): void {
     // Ids are promised to dynamic members only: with somebody's instance id two members would hold one instance.
-    const pending = request.groupInstanceId === null ? this.#pendingMembers.get(request.memberId) : undefined;
-    if (pending !== undefined) {
-      pending.cancel();
-      this.#pendingMembers.delete(request.memberId);
+    if (request.groupInstanceId === null && this.#roster.stopExpecting(request.memberId)) {
       return this.#joinNew(request.memberId, request, done);
     }
     const member = this.#identify(request);
@@ -166,7 +157,7 @@ export class ClassicGroup {
       (this.#state === 'CompletingRebalance' && unchanged) ||
       (this.#state === 'Stable' && unchanged && member.memberId !== this.#leader);
     member.update(request);
-    this.#renewSession(member);
+    this.#roster.renewSession(member);
     if (mayStay) return done(this.#joinResult(member));
     this.#park(member, done);
     if (this.#state !== 'PreparingRebalance') this.#prepareRebalance();
@@ -174,9 +165,9 @@ export class ClassicGroup {
   }
 
   #joinNew(memberId: string, request: JoinRequest, done: (result: JoinResult) => void): void {
-    if (this.#members.size === 0) this.#protocolType = request.protocolType;
+    if (this.#roster.size === 0) this.#protocolType = request.protocolType;
     const member = new GroupMember({ memberId, groupInstanceId: request.groupInstanceId }, request);
-    this.#admit(member);
+    this.#roster.admit(member);
     this.#leader ??= memberId;
     this.#park(member, done);
     if (this.#state !== 'PreparingRebalance') return this.#prepareRebalance();
@@ -187,19 +178,17 @@ export class ClassicGroup {
   /** A static member came back without its id (KIP-345): it takes the place of its predecessor, which is fenced. */
   #replaceStatic(old: GroupMember, request: JoinRequest, done: (result: JoinResult) => void): void {
     assert(old.groupInstanceId !== null, 'Replaced member is not static');
-    old.answerJoin(joinError(ErrorCode.FENCED_INSTANCE_ID, old.memberId));
-    old.answerSync(syncError(ErrorCode.FENCED_INSTANCE_ID));
+    this.#roster.remove(old, ErrorCode.FENCED_INSTANCE_ID);
     const memberId = this.#host.newMemberId(old.groupInstanceId);
     const member = new GroupMember({ memberId, groupInstanceId: old.groupInstanceId }, request);
     member.assignment = old.assignment;
     member.hasSynced = old.hasSynced;
     const wasLeader = this.#leader === old.memberId;
-    this.#members.delete(old.memberId);
-    this.#admit(member);
+    this.#roster.admit(member);
     if (wasLeader) this.#leader = memberId;
-    this.#renewSession(member);
+    this.#roster.renewSession(member);
     const changesNothing =
-      selectProtocol([...this.#members.values()]) === this.#protocolName && !this.#isResubscribed(old, member);
+      selectProtocol(this.#roster.members()) === this.#protocolName && !this.#isResubscribed(old, member);
     if (this.#state !== 'Stable' || !changesNothing) {
       this.#park(member, done);
       if (this.#state !== 'PreparingRebalance') return this.#prepareRebalance();
@@ -209,7 +198,7 @@ export class ClassicGroup {
     this.#host.persist(
       this.#durable((present) => present.assignment),
       (errorCode) => {
-        if (this.#members.get(memberId) !== member) return done(joinError(ErrorCode.UNKNOWN_MEMBER_ID, memberId));
+        if (this.#roster.get(memberId) !== member) return done(joinError(ErrorCode.UNKNOWN_MEMBER_ID, memberId));
         if (errorCode !== ErrorCode.NONE) return done(joinError(errorCode, memberId));
         if (this.#state !== 'Stable') return done(joinError(ErrorCode.REBALANCE_IN_PROGRESS, memberId));
         const skipAssignment = wasLeader && request.supportsSkippingAssignment;
@@ -244,7 +233,7 @@ export class ClassicGroup {
       `Rebalance cannot start from ${this.#state}`,
     );
     if (this.#state === 'CompletingRebalance') {
-      for (const member of this.#members.values()) member.answerSync(syncError(ErrorCode.REBALANCE_IN_PROGRESS));
+      for (const member of this.#roster.members()) member.answerSync(syncError(ErrorCode.REBALANCE_IN_PROGRESS));
     }
     const fromEmpty = this.#state === 'Empty';
     this.#state = 'PreparingRebalance';
@@ -271,8 +260,8 @@ export class ClassicGroup {
 
   #completeJoinIfAllJoined(): void {
     if (this.#state !== 'PreparingRebalance' || this.#initialJoinUntilMs !== undefined) return;
-    if (this.#pendingMembers.size > 0) return;
-    for (const { awaitingJoin } of this.#members.values()) if (awaitingJoin === undefined) return;
+    if (this.#roster.pendingCount > 0) return;
+    for (const { awaitingJoin } of this.#roster.members()) if (awaitingJoin === undefined) return;
     this.#completeJoin();
   }
 
@@ -280,28 +269,28 @@ export class ClassicGroup {
     assert(this.#state === 'PreparingRebalance', `Join cannot complete from ${this.#state}`);
     this.#phaseTimer?.cancel();
     this.#phaseTimer = undefined;
-    for (const member of [...this.#members.values()]) {
+    for (const member of this.#roster.members()) {
       if (member.awaitingJoin === undefined && member.groupInstanceId === null) this.#expel(member);
     }
-    const joined = [...this.#members.values()].filter(({ awaitingJoin }) => awaitingJoin !== undefined);
-    if (this.#members.size > 0 && joined.length === 0) {
+    const joined = this.#roster.members().filter(({ awaitingJoin }) => awaitingJoin !== undefined);
+    if (this.#roster.size > 0 && joined.length === 0) {
       // Only static members are left and none came back in time: their sessions decide how long they are waited for.
       const delayMs = Math.max(ABSENCE_CHECK_MIN_MS, this.#rebalanceTimeoutMs());
       this.#phaseTimer = this.#host.after(delayMs, () => this.#completeJoin());
       return;
     }
     this.#generation += 1;
-    if (this.#members.size === 0) return this.#becomeEmpty();
-    const leader = this.#members.get(this.#leader ?? '');
+    if (this.#roster.size === 0) return this.#becomeEmpty();
+    const leader = this.#roster.get(this.#leader ?? '');
     if (leader?.awaitingJoin === undefined) this.#leader = joined[0]!.memberId;
-    this.#protocolName = selectProtocol([...this.#members.values()]);
+    this.#protocolName = selectProtocol(this.#roster.members());
     assert(this.#protocolName !== undefined, 'Members without a common protocol were admitted');
     this.#state = 'CompletingRebalance';
     this.#assignmentInFlight = false;
-    for (const member of this.#members.values()) member.hasSynced = false;
+    for (const member of this.#roster.members()) member.hasSynced = false;
     this.#phaseTimer = this.#host.after(this.#rebalanceTimeoutMs(), () => this.#expelUnsynced());
     for (const member of joined) {
-      this.#renewSession(member);
+      this.#roster.renewSession(member);
       member.answerJoin(this.#joinResult(member));
     }
   }
@@ -328,7 +317,7 @@ export class ClassicGroup {
 
   #rebalanceTimeoutMs(): number {
     let timeoutMs = 0;
-    for (const member of this.#members.values()) timeoutMs = Math.max(timeoutMs, member.rebalanceTimeoutMs);
+    for (const member of this.#roster.members()) timeoutMs = Math.max(timeoutMs, member.rebalanceTimeoutMs);
     return timeoutMs;
   }
 
@@ -343,7 +332,7 @@ export class ClassicGroup {
     if (this.#state === 'PreparingRebalance') return done(syncError(ErrorCode.REBALANCE_IN_PROGRESS));
     if (otherType || otherName) return done(syncError(ErrorCode.INCONSISTENT_GROUP_PROTOCOL));
     member.hasSynced = true;
-    this.#renewSession(member);
+    this.#roster.renewSession(member);
     if (this.#state === 'Stable') return done(this.#syncResult(member));
     assert(this.#state === 'CompletingRebalance', `A member cannot sync in ${this.#state}`);
     member.answerSync(syncError(ErrorCode.REBALANCE_IN_PROGRESS));
@@ -364,14 +353,14 @@ export class ClassicGroup {
       if (this.#state !== 'CompletingRebalance' || this.#generation !== generation) return;
       this.#assignmentInFlight = false;
       if (errorCode !== ErrorCode.NONE) {
-        for (const member of this.#members.values()) member.answerSync(syncError(errorCode));
+        for (const member of this.#roster.members()) member.answerSync(syncError(errorCode));
         return this.#prepareRebalance();
       }
       this.#state = 'Stable';
-      for (const member of this.#members.values()) {
+      for (const member of this.#roster.members()) {
         member.assignment = assignmentOf(member);
         if (member.awaitingSync === undefined) continue;
-        this.#renewSession(member);
+        this.#roster.renewSession(member);
         member.answerSync(this.#syncResult(member));
       }
     });
@@ -380,7 +369,7 @@ export class ClassicGroup {
   /** Members that joined a generation but never asked for their assignment hold up nobody beyond the rebalance time-out. */
   #expelUnsynced(): void {
     this.#phaseTimer = undefined;
-    const silent = [...this.#members.values()].filter(({ hasSynced }) => !hasSynced);
+    const silent = this.#roster.members().filter(({ hasSynced }) => !hasSynced);
     if (silent.length === 0) return;
     for (const member of silent) this.#expel(member);
     if (this.#state === 'CompletingRebalance' || this.#state === 'Stable') this.#prepareRebalance();
@@ -392,7 +381,7 @@ export class ClassicGroup {
     const member = this.#identify(identity);
     if (!(member instanceof GroupMember)) return member;
     if (generation !== this.#generation) return ErrorCode.ILLEGAL_GENERATION;
-    this.#renewSession(member);
+    this.#roster.renewSession(member);
     return this.#state === 'PreparingRebalance' ? ErrorCode.REBALANCE_IN_PROGRESS : ErrorCode.NONE;
   }
 
@@ -404,14 +393,13 @@ export class ClassicGroup {
   }
 
   #leaveOne(identity: MemberIdentity): { errorCode: ErrorCode; removedMemberId: string | undefined } {
-    const pending = this.#pendingMembers.get(identity.memberId);
-    if (pending !== undefined) {
-      this.#dropPending(identity.memberId);
+    if (this.#roster.stopExpecting(identity.memberId)) {
+      this.#completeJoinIfAllJoined();
       return { errorCode: ErrorCode.NONE, removedMemberId: undefined };
     }
     const byInstance = identity.memberId === '' && identity.groupInstanceId !== null;
     const member = byInstance
-      ? (this.#members.get(this.#staticMembers.get(identity.groupInstanceId!) ?? '') ?? ErrorCode.UNKNOWN_MEMBER_ID)
+      ? (this.#roster.byInstance(identity.groupInstanceId!) ?? ErrorCode.UNKNOWN_MEMBER_ID)
       : this.#identify(identity);
     if (!(member instanceof GroupMember)) return { errorCode: member, removedMemberId: undefined };
     this.#expel(member);
@@ -431,7 +419,7 @@ export class ClassicGroup {
     const member = this.#identify(identity);
     if (!(member instanceof GroupMember)) return member;
     if (generation !== this.#generation) return ErrorCode.ILLEGAL_GENERATION;
-    this.#renewSession(member);
+    this.#roster.renewSession(member);
     // Also when the next rebalance began before this generation had its assignment: it never becomes durable then, and the member must not take that for having been thrown out.
     return generation === this.#assignedGeneration ? ErrorCode.NONE : ErrorCode.REBALANCE_IN_PROGRESS;
   }
@@ -443,7 +431,7 @@ export class ClassicGroup {
       state: this.#state,
       protocolType: this.#protocolType,
       protocol: assigned ? (this.#protocolName ?? '') : '',
-      members: [...this.#members.values()].map((member) => ({
+      members: this.#roster.members().map((member) => ({
         memberId: member.memberId,
         groupInstanceId: member.groupInstanceId,
         clientId: member.clientId,
@@ -456,39 +444,31 @@ export class ClassicGroup {
 
   /** What each member says about itself under the chosen protocol, or its first one. */
   memberMetadata(): Uint8Array[] {
-    return [...this.#members.values()].map((member) =>
-      member.metadataFor(this.#protocolName ?? member.protocols[0]?.name),
-    );
+    return this.#roster.members().map((member) => member.metadataFor(this.#protocolName ?? member.protocols[0]?.name));
   }
 
   /** Ends the group on this broker: everything parked is answered with `errorCode`, timers stop. */
   close(errorCode: ErrorCode): void {
     this.#state = 'Dead';
     this.#phaseTimer?.cancel();
-    this.#sessionTimer?.cancel();
-    for (const timer of this.#pendingMembers.values()) timer.cancel();
-    this.#pendingMembers.clear();
-    for (const member of this.#members.values()) {
-      member.answerJoin(joinError(errorCode, member.memberId));
-      member.answerSync(syncError(errorCode));
-    }
+    this.#roster.close(errorCode);
   }
 
-  // ------------------------------------------------------------------ members and sessions
-
-  #admit(member: GroupMember): void {
-    this.#members.set(member.memberId, member);
-    if (member.groupInstanceId !== null) this.#staticMembers.set(member.groupInstanceId, member.memberId);
-  }
+  // ------------------------------------------------------------------ members
 
   #expel(member: GroupMember): void {
-    this.#members.delete(member.memberId);
-    if (member.groupInstanceId !== null && this.#staticMembers.get(member.groupInstanceId) === member.memberId) {
-      this.#staticMembers.delete(member.groupInstanceId);
-    }
-    if (this.#leader === member.memberId) this.#leader = this.#members.keys().next().value;
-    member.answerJoin(joinError(ErrorCode.UNKNOWN_MEMBER_ID, member.memberId));
-    member.answerSync(syncError(ErrorCode.UNKNOWN_MEMBER_ID));
+    this.#roster.remove(member, ErrorCode.UNKNOWN_MEMBER_ID);
+    this.#replaceLostLeader();
+  }
+
+  #replaceLostLeader(): void {
+    if (this.#leader !== undefined && this.#roster.get(this.#leader) === undefined) this.#leader = this.#roster.first;
+  }
+
+  #shrunk(membersLeft: boolean): void {
+    this.#replaceLostLeader();
+    if (membersLeft) this.#afterRemoval();
+    else this.#completeJoinIfAllJoined();
   }
 
   #afterRemoval(): void {
@@ -496,54 +476,8 @@ export class ClassicGroup {
     else this.#completeJoinIfAllJoined();
   }
 
-  #dropPending(memberId: string): void {
-    this.#pendingMembers.get(memberId)?.cancel();
-    this.#pendingMembers.delete(memberId);
-    this.#completeJoinIfAllJoined();
-  }
-
-  /** The member that an identity names, or why it names none. A static identity with another member id was replaced: fenced. */
-  #identify({ memberId, groupInstanceId }: MemberIdentity): GroupMember | ErrorCode {
-    if (this.#state === 'Dead') return ErrorCode.COORDINATOR_NOT_AVAILABLE;
-    if (groupInstanceId !== null) {
-      const holder = this.#staticMembers.get(groupInstanceId);
-      if (holder === undefined) return ErrorCode.UNKNOWN_MEMBER_ID;
-      if (holder !== memberId) return ErrorCode.FENCED_INSTANCE_ID;
-    }
-    return this.#members.get(memberId) ?? ErrorCode.UNKNOWN_MEMBER_ID;
-  }
-
-  #renewSession(member: GroupMember): void {
-    member.sessionDeadlineMs = this.#host.nowMs() + member.sessionTimeoutMs;
-    this.#armSessionTimer(member.sessionDeadlineMs);
-  }
-
-  /** One timer a group, for the earliest deadline it knew when it was set; deadlines that moved on are found when it fires. */
-  #armSessionTimer(atMs: number): void {
-    if (atMs >= this.#sessionTimerAtMs) return;
-    this.#sessionTimer?.cancel();
-    this.#sessionTimerAtMs = atMs;
-    this.#sessionTimer = this.#host.after(Math.max(0, atMs - this.#host.nowMs()), () => this.#expireSessions());
-  }
-
-  #expireSessions(): void {
-    const nowMs = this.#host.nowMs();
-    // The broker itself was paused or stalled: heartbeats may wait unread, so silence proves nothing yet.
-    const stalled = nowMs - this.#sessionTimerAtMs > LATE_TIMER_MS;
-    this.#sessionTimer = undefined;
-    this.#sessionTimerAtMs = Number.POSITIVE_INFINITY;
-    let expelled = false;
-    for (const member of [...this.#members.values()]) {
-      if (member.isParked || stalled)
-        member.sessionDeadlineMs = Math.max(member.sessionDeadlineMs, nowMs + member.sessionTimeoutMs);
-      if (member.sessionDeadlineMs > nowMs) continue;
-      this.#expel(member);
-      expelled = true;
-    }
-    let earliestMs = Number.POSITIVE_INFINITY;
-    for (const { sessionDeadlineMs } of this.#members.values()) earliestMs = Math.min(earliestMs, sessionDeadlineMs);
-    if (earliestMs !== Number.POSITIVE_INFINITY) this.#armSessionTimer(earliestMs);
-    if (expelled) this.#afterRemoval();
+  #identify(identity: MemberIdentity): GroupMember | ErrorCode {
+    return this.#state === 'Dead' ? ErrorCode.COORDINATOR_NOT_AVAILABLE : this.#roster.identify(identity);
   }
 
   // ------------------------------------------------------------------ answers
@@ -562,7 +496,7 @@ export class ClassicGroup {
   }
 
   #memberMetadata(): JoinResult['members'] {
-    return [...this.#members.values()].map((member) => ({
+    return this.#roster.members().map((member) => ({
       memberId: member.memberId,
       groupInstanceId: member.groupInstanceId,
       metadata: member.metadataFor(this.#protocolName),
@@ -586,24 +520,7 @@ export class ClassicGroup {
       protocol: this.#protocolName ?? null,
       leader: this.#leader ?? null,
       stateTimestampMs: this.#host.timestampMs(),
-      members: [...this.#members.values()].map((member) => member.toDurable(this.#protocolName, assignmentOf(member))),
+      members: this.#roster.members().map((member) => member.toDurable(this.#protocolName, assignmentOf(member))),
     };
   }
-}
-
-export function joinError(errorCode: ErrorCode, memberId: string): JoinResult {
-  return {
-    errorCode,
-    generation: -1,
-    protocolType: null,
-    protocolName: null,
-    leader: '',
-    skipAssignment: false,
-    memberId,
-    members: [],
-  };
-}
-
-export function syncError(errorCode: ErrorCode): SyncResult {
-  return { errorCode, protocolType: null, protocolName: null, assignment: NO_BYTES };
 }

@@ -8,8 +8,9 @@ import { ErrorCode } from '../../kafka-protocol/error-codes.ts';
 import type { ProposalOutcome } from '../../raft/raft-group.ts';
 import { assert } from '../../std/assert.ts';
 import type { Environment } from '../../std/environment.ts';
-import { ClassicGroup, type GroupHost, joinError, syncError } from './classic-group.ts';
+import { ClassicGroup, type GroupHost } from './classic-group.ts';
 import { CONSUMER_PROTOCOL_TYPE, subscribedTopics } from './consumer-subscription.ts';
+import { joinError, syncError } from './group-answers.ts';
 import { type CommittedOffset, encodeGroupCommand, type GroupCommand } from './group-command.ts';
 import type { GroupConfig } from './group-config.ts';
 import type {

@@ -6,7 +6,7 @@
  */
 import { ErrorCode } from '../../kafka-protocol/error-codes.ts';
 import { type JoinGroupResponse, joinGroupApi } from '../../kafka-protocol/messages/join-group.ts';
-import { joinError } from '../groups/classic-group.ts';
+import { joinError } from '../groups/group-answers.ts';
 import type { GroupCoordinator } from '../groups/group-coordinator.ts';
 import type { JoinResult } from '../groups/group-requests.ts';
 import { type AnyHandler, defineHandler } from '../network/dispatch.ts';

@@ -5,7 +5,7 @@
  */
 import { ErrorCode } from '../../kafka-protocol/error-codes.ts';
 import { type SyncGroupResponse, syncGroupApi } from '../../kafka-protocol/messages/sync-group.ts';
-import { syncError } from '../groups/classic-group.ts';
+import { syncError } from '../groups/group-answers.ts';
 import type { GroupCoordinator } from '../groups/group-coordinator.ts';
 import { type AnyHandler, defineHandler } from '../network/dispatch.ts';
 
