@@ -1,7 +1,10 @@
-/** Calls `send(index, dueMs)` at the scheduled times, whatever came of the calls before: `dueMs` (of performance.now) is when it should have been, even if it is late. Resolves when all were called. */
+/**
+ * Calls `send(index)` `recordsPerSecond` times a second, whatever became of the calls before, and resolves when all were made. Between two calls the process sleeps: one that spins until the exact moment
+ * takes a core away from the brokers that it measures. So calls come on ticks of Node's timers, about a millisecond apart, several at once if need be.
+ */
 export function openLoop(
   { recordsPerSecond, total }: { readonly recordsPerSecond: number; readonly total: number },
-  send: (index: number, dueMs: number) => void,
+  send: (index: number) => void,
 ): Promise<void> {
   const intervalMs = 1000 / recordsPerSecond;
   const startMs = performance.now();
@@ -9,12 +12,9 @@ export function openLoop(
   return new Promise((resolve) => {
     const sendDue = (): void => {
       const dueCount = Math.min(total, Math.floor((performance.now() - startMs) / intervalMs) + 1);
-      for (; sent < dueCount; sent++) send(sent, startMs + sent * intervalMs);
-      if (sent === total) return resolve();
-      const waitMs = startMs + sent * intervalMs - performance.now();
-      // Timers have a millisecond's grain; the rest of the wait is turns of the event loop.
-      if (waitMs > 2) setTimeout(sendDue, waitMs - 1);
-      else setImmediate(sendDue);
+      for (; sent < dueCount; sent++) send(sent);
+      if (sent === total) resolve();
+      else setTimeout(sendDue, Math.max(0, startMs + sent * intervalMs - performance.now()));
     };
     sendDue();
   });

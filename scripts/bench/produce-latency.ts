@@ -1,6 +1,6 @@
 /**
- * Open loop: records leave at their scheduled times whatever the brokers do, and a latency counts from the scheduled time, so a stall is charged to every record that it delayed
- * (no coordinated omission). One partition (0), a batch of one record a request; a consumer on a connection of its own reads along with long polls.
+ * Open loop: records leave at their times whatever the brokers do, so that a stall delays, and counts for, all that would have been sent meanwhile (no coordinated omission). Latencies count from the
+ * moment a record was written to the socket. One partition (0), a batch of one record a request; a consumer on a connection of its own reads along with long polls.
  */
 import { fetchApi } from '../../src/kafka-protocol/messages/fetch.ts';
 import { produceApi } from '../../src/kafka-protocol/messages/produce.ts';
@@ -29,9 +29,9 @@ export interface Quantiles {
 export interface LatencyResult {
   readonly records: number;
   readonly errors: number;
-  /** From the scheduled time to the acknowledgement. */
+  /** From sending to the acknowledgement. */
   readonly acknowledged: Quantiles;
-  /** From the scheduled time until the consumer has it. */
+  /** From sending until the consumer has it. */
   readonly consumed: Quantiles;
 }
 
@@ -50,23 +50,23 @@ export async function produceLatency(target: TopicLeaders, options: LatencyOptio
   const { recordsPerSecond } = options;
   const warmup = Math.floor((options.warmupMs * recordsPerSecond) / 1000);
   const total = warmup + Math.floor((options.durationMs * recordsPerSecond) / 1000);
-  const due: number[] = [];
+  const sentMs: number[] = [];
   let errors = 0;
   let answered = 0;
 
   const reading = consume(consumer, options.topic, total, (offset) => {
-    if (offset >= warmup) consumed.record(performance.now() - due[offset]!);
+    if (offset >= warmup) consumed.record(performance.now() - sentMs[offset]!);
   });
   await new Promise<void>((resolve, reject) => {
-    const sending = openLoop({ recordsPerSecond, total }, (index, dueMs) => {
-      due.push(dueMs);
+    const sending = openLoop({ recordsPerSecond, total }, (index) => {
+      sentMs.push(performance.now());
       producer.send(
         produceApi,
         PRODUCE_VERSION,
         { acks: -1, timeoutMs: 30_000, topicData: [{ name: options.topic, partitionData: [{ index: 0, records }] }] },
         ({ responses }) => {
           if (responses[0]?.partitionResponses[0]?.errorCode !== 0) errors += 1;
-          else if (index >= warmup) acknowledged.record(performance.now() - dueMs);
+          else if (index >= warmup) acknowledged.record(performance.now() - sentMs[index]!);
           answered += 1;
           if (answered === total) resolve();
         },
