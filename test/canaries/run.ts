@@ -69,8 +69,8 @@ function hunt(canary: Canary, directory: string): Promise<Outcome> {
   const first = Number(values.first);
   const range = `${first}..${first + Number(values.seeds) - 1}`;
   const child = spawn(
-    join(ROOT, 'node_modules/.bin/tsx'),
-    ['test/simulation/run.ts', ...HARNESS_ARGUMENTS[canary.harness], '--seeds', range],
+    process.execPath,
+    ['--import', 'tsx', 'test/simulation/run.ts', ...HARNESS_ARGUMENTS[canary.harness], '--seeds', range],
     { cwd: directory, stdio: ['ignore', 'pipe', 'pipe'] },
   );
   let output = '';

@@ -35,6 +35,8 @@ export class ClusterFaults {
   readonly #failing = new Set<SimulatedNode>();
   #isActive = false;
   #wiped = false;
+  /** The one node whose disk lied. If it refuses to start, somebody gives it an empty one. */
+  #damaged: SimulatedNode | undefined;
   /** The only node whose wall clock may be far off: a majority agrees on the time. */
   readonly #liar: SimulatedNode;
 
@@ -54,7 +56,8 @@ export class ClusterFaults {
     const { nodes, network, clients, random, plan, log, isSettled } = this.#options;
     this.#isActive = false;
     // While the replicas of a lost store are not back, losing one more broker is losing a majority.
-    const mayLeave = plan.leavesMinorityBroken && (!this.#wiped || isSettled());
+    const isWhole = this.#damaged === undefined && (!this.#wiped || isSettled());
+    const mayLeave = plan.leavesMinorityBroken && isWhole;
     const left = mayLeave ? random.pick(nodes) : undefined;
     const core = nodes.filter((node) => node !== left);
     if (left !== undefined) this.#leaveBroken(left, core);
@@ -87,6 +90,14 @@ export class ClusterFaults {
   /** A node that fails after an injected error of its disk is as dead as one that lost its power. */
   brokerFailed(node: SimulatedNode, error: unknown): void {
     const { random, fail, log } = this.#options;
+    if (node === this.#damaged && node.state === 'starting') {
+      log(
+        `broker ${node.brokerId} refuses its damaged disk: ${error instanceof Error ? error.message : String(error)}`,
+      );
+      node.wipe(random);
+      this.#startNode(node);
+      return;
+    }
     if (!this.#failing.has(node) || !isDiskError(error)) {
       fail(error instanceof Error ? error : new Error(String(error)));
       return;
@@ -231,9 +242,12 @@ export class ClusterFaults {
         return workload.addPartitions();
       case 'groupChurn':
         return workload.churnGroup();
+      case 'damageWal':
+        if (nodes.length >= 3) this.#damageWhenSettled(node);
+        return false;
       case 'wipe':
         // A second store must not be lost before the first one's replicas are back.
-        if (nodes.length < 3 || !this.#options.isSettled()) return false;
+        if (nodes.length < 3 || this.#damaged !== undefined || !this.#options.isSettled()) return false;
         this.#options.willEnd(node);
         node.wipe(random);
         this.#wiped = true;
@@ -241,6 +255,32 @@ export class ClusterFaults {
         this.#restartLater(node);
         return true;
     }
+  }
+
+  /** Waits for a moment at which all replicas are whole, so that it is a minority that is damaged. */
+  #damageWhenSettled(node: SimulatedNode): void {
+    if (!this.#isActive || this.#wiped) return;
+    const { isSettled, random, time } = this.#options;
+    if (!isSettled()) {
+      time.after(100, () => this.#damageWhenSettled(node));
+      return;
+    }
+    this.#wiped = true;
+    this.#damaged = node;
+    this.#crash(node, random.chance(0.5));
+    if (this.#damageWal(node)) this.#count('damageWal');
+  }
+
+  /** Flips bits in what a dead broker left. */
+  #damageWal({ disk }: SimulatedNode): boolean {
+    const { random } = this.#options;
+    const path = random.pick(disk.paths().filter((name) => name.startsWith('wal/')));
+    const used = disk.readBytes(path).findLastIndex((byte) => byte !== 0) + 1;
+    if (used === 0) return false;
+    const flips = random.pick([1, 1, 20]);
+    for (let flip = 0; flip < flips; flip++) disk.flipBit(path, random.below(used), random.below(8));
+    this.#options.log(`${flips} bits of ${path} flip`);
+    return true;
   }
 
   #halted(node: SimulatedNode): void {

@@ -25,7 +25,9 @@ export const CLUSTER_FAULTS = [
   'groupChurn',
   'wipe',
 ] as const;
-export type ClusterFault = (typeof CLUSTER_FAULTS)[number];
+/** Drawn last, so that older seeds stay what they were. */
+export const LATER_FAULTS = ['damageWal'] as const;
+export type ClusterFault = (typeof CLUSTER_FAULTS)[number] | (typeof LATER_FAULTS)[number];
 
 export interface ClusterPlan {
   readonly brokers: number;
@@ -63,7 +65,7 @@ export function drawPlan(random: SeededRandom): ClusterPlan {
   const heartbeatMs = random.pick([50, 100]);
   const segmentBytes = KIB * random.pick([128, 256]);
   const faults = CLUSTER_FAULTS.filter(() => random.chance(0.35));
-  return {
+  const plan: ClusterPlan = {
     brokers,
     voters,
     replicationFactor: Math.min(3, brokers),
@@ -108,4 +110,5 @@ export function drawPlan(random: SeededRandom): ClusterPlan {
     requestTimeoutMs: random.pick([400, 1_500]),
     groupMembers: random.pick([0, 2, 3]),
   };
+  return { ...plan, faults: [...faults, ...LATER_FAULTS.filter(() => random.chance(0.3))] };
 }

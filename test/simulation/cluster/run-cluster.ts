@@ -1,6 +1,6 @@
 /** Runs seeds of the whole-cluster simulation and says how far they got: progress, faults by kind, what the production code went through, and for a failure its story and how to see it again. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { CLUSTER_FAULTS } from './cluster-plan.ts';
+import { CLUSTER_FAULTS, LATER_FAULTS } from './cluster-plan.ts';
 import { type ClusterResult, ClusterSimulation, SimulationFailure } from './cluster-simulation.ts';
 import { type Coverage, mergeCoverage } from './coverage.ts';
 
@@ -64,7 +64,7 @@ export async function runCluster(options: ClusterRunOptions): Promise<number> {
   progress(totals, before, performance.now() - startedMs, undefined, failed);
   table(
     'faults that took effect',
-    Object.fromEntries(CLUSTER_FAULTS.map((fault) => [fault, totals.faults[fault] ?? 0])),
+    Object.fromEntries([...CLUSTER_FAULTS, ...LATER_FAULTS].map((fault) => [fault, totals.faults[fault] ?? 0])),
   );
   table('what the brokers went through', totals.coverage);
   writeTotals(options.totalsPath, totals);
