@@ -97,6 +97,11 @@ function demo(args: readonly string[]): Promise<void> {
   });
 }
 
+// Who reads only the first lines of it (`| head`) has what he wanted; the command still finishes.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+});
+
 try {
   await program.parseAsync();
 } catch (error) {
