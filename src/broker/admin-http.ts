@@ -58,6 +58,9 @@ export class AdminHttp {
       const announced = groups.leaderOf(groupId);
       if (announced === undefined) return `${what} has no known leader`;
       if (isVoter && !announced.inSync.includes(cluster.brokerId)) return `${what} is not caught up here`;
+      // Until it votes it replaces nobody: whoever replaces disks one by one has to wait for it. Metadata has learners for life.
+      const isLearner = membership.learners.some((learner) => learner.brokerId === cluster.brokerId);
+      if (isLearner && groupId !== METADATA_GROUP_ID) return `${what} is still being filled here`;
     }
     return undefined;
   }
