@@ -261,7 +261,7 @@ export async function loseDirectory(context: NemesisContext): Promise<void> {
       await cluster.restart(broker).catch((error: Error) => {
         context.notes.push(`Broker ${broker} did not come back with an empty directory: ${error.message}`);
       });
-      healed = await context.awaitReady(READY_TIMEOUT_MS);
+      healed = await context.awaitWhole(READY_TIMEOUT_MS);
       return 'its directory was gone';
     });
     if (!healed) {

@@ -9,6 +9,9 @@ import { Mark } from '../history/history.ts';
 import type { Recorder } from '../history/recorder.ts';
 import { GROUP, TOPIC } from '../workload/workload.ts';
 
+/** Leaders learn of a lost replica after a moment: all have to say it several times in a row. */
+const WHOLE_LOOKS = 8;
+
 export type Role = 'leader' | 'follower' | 'metadata-leader' | 'coordinator' | 'any';
 
 export interface FaultRecord {
@@ -139,6 +142,29 @@ export class NemesisContext {
         return others.length === 0 ? undefined : this.random.pick(others);
       }
     }
+  }
+
+  /** Waits until every partition has all of its replicas again, so that the next one may be lost; false if that takes too long. */
+  async awaitWhole(timeoutMs: number): Promise<boolean> {
+    const deadlineMs = performance.now() + timeoutMs;
+    for (let times = 0; times < WHOLE_LOOKS; ) {
+      if (performance.now() > deadlineMs) return false;
+      const missing = await Promise.all(this.cluster.ids.map((id) => this.#missingReplicas(id)));
+      times = missing.every((count) => count === 0) ? times + 1 : 0;
+      await pause(250);
+    }
+    return this.awaitReady(Math.max(0, deadlineMs - performance.now()));
+  }
+
+  async #missingReplicas(id: number): Promise<number> {
+    const metrics = (await this.cluster.http(id, '/metrics'))?.body;
+    if (metrics === undefined) return Number.POSITIVE_INFINITY;
+    let sum = 0;
+    for (const line of metrics.split('\n')) {
+      const match = /^\w*partitions_(?:under_replicated|leaderless)(?:\{[^}]*\})? (\S+)$/.exec(line);
+      if (match !== null) sum += Number(match[1]);
+    }
+    return sum;
   }
 
   /** What brokers that are not ready say. */
