@@ -24,13 +24,15 @@ beforeEach(() => {
   });
 });
 
-function addGroup(id: number, role: 'leader' | 'follower', inSync: number[] | undefined): void {
-  const voters = [1, 2, 3].map((each) => ({
-    replicaId: replicaId(each),
-    brokerId: brokerId(each),
-    storeId: `${each}`,
-  }));
-  groups.push({ groupId: groupId(id), role, isReady: true, membership: { voters } } as unknown as RaftGroup);
+function addGroup(
+  id: number,
+  role: 'leader' | 'follower',
+  inSync: number[] | undefined,
+  { voters, learners }: { voters: number[]; learners: number[] } = { voters: [1, 2, 3], learners: [] },
+): void {
+  const member = (each: number) => ({ replicaId: replicaId(each), brokerId: brokerId(each), storeId: `${each}` });
+  const membership = { voters: voters.map(member), learners: learners.map(member) };
+  groups.push({ groupId: groupId(id), role, isReady: true, membership } as unknown as RaftGroup);
   if (inSync === undefined) return;
   leaders.set(id, {
     groupId: groupId(id),
@@ -63,6 +65,14 @@ describe('AdminHttp', () => {
     expect(await ready()).toEqual([503, 'It is not registered in the cluster yet']);
     isServing = false;
     expect(await ready()).toEqual([503, 'It is starting or stopping']);
+  });
+
+  test('is not ready while it only learns a partition, though it may learn metadata for life', async () => {
+    const members = { voters: [2, 3], learners: [1] };
+    addGroup(METADATA_GROUP_ID, 'follower', [2, 3], members);
+    expect(await ready()).toEqual([200, 'ready']);
+    addGroup(7, 'follower', [2, 3], members);
+    expect(await ready()).toEqual([503, 'Group 7 is still being filled here']);
   });
 
   test('lives in any case, and tells what it leads', async () => {
