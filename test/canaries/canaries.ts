@@ -7,8 +7,8 @@ export interface Canary {
   readonly name: string;
   /** What is wrong then, and where such a bug was seen. */
   readonly bug: string;
-  /** raft: cores, driver and WAL with lists; partition: the same with production partitions; cluster: whole brokers and clients. */
-  readonly harness: 'raft' | 'partition' | 'cluster';
+  /** core: pure Raft cores; raft: cores, driver and WAL with lists; partition: the same with production partitions; cluster: whole brokers and clients. */
+  readonly harness: 'core' | 'raft' | 'partition' | 'cluster';
   readonly file: string;
   readonly find: string;
   readonly replace: string;
@@ -18,7 +18,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'commit-older-term',
     bug: 'A leader commits an entry of an older term by counting replicas (Raft, figure 8; LogCabin 44)',
-    harness: 'raft',
+    harness: 'core',
     file: 'src/raft/core/leader.ts',
     find: 'if (index <= replica.commitIndex || replica.log.termAt(index) !== replica.currentTerm) return;',
     replace: 'if (index <= replica.commitIndex) return;',
@@ -26,7 +26,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'vote-not-flushed',
     bug: 'A vote leaves before term and vote are flushed (PySyncObj 202, cornerstone 65)',
-    harness: 'raft',
+    harness: 'core',
     file: 'src/raft/core/replica.ts',
     find: `    if (this.hardStateFlushed) {
       this.outbox.send(response);`,
@@ -36,7 +36,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'own-vote-not-flushed',
     bug: 'A candidate asks for votes before its own is flushed (valkey 3887)',
-    harness: 'raft',
+    harness: 'core',
     file: 'src/raft/core/election.ts',
     find: `  role.voteWrite = replica.hardStateWrite;
 }`,
@@ -47,7 +47,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'follower-acks-before-flush',
     bug: 'A follower acknowledges what it has only written (TiKV 994, Redpanda 503)',
-    harness: 'raft',
+    harness: 'core',
     file: 'src/raft/core/follower.ts',
     find: 'const matchIndex = logIndex(Math.min(role.verifiedIndex, replica.durability.persistedIndex));',
     replace: 'const matchIndex = role.verifiedIndex;',
@@ -55,7 +55,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'leader-counts-unflushed',
     bug: 'A leader counts its own log before it is flushed (etcd 14370)',
-    harness: 'raft',
+    harness: 'core',
     file: 'src/raft/core/leader.ts',
     find: 'if (replicaId === replica.id) return replica.durability.persistedIndex;',
     replace: 'if (replicaId === replica.id) return replica.log.lastIndex;',
@@ -71,7 +71,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'vote-for-shorter-log',
     bug: 'Votes are given to candidates whose log is behind (Raft, section 5.4.1)',
-    harness: 'raft',
+    harness: 'core',
     file: 'src/raft/core/raft-log.ts',
     find: 'return otherLastTerm > lastTerm || (otherLastTerm === lastTerm && otherLastIndex >= this.#lastIndex);',
     replace: 'return otherLastTerm > lastTerm || otherLastTerm === lastTerm;',
@@ -79,7 +79,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'two-votes-in-a-term',
     bug: 'A second candidate gets a vote in the same term (CCF 8094)',
-    harness: 'raft',
+    harness: 'core',
     file: 'src/raft/core/election.ts',
     find: 'if (replica.votedFor === from) granted = true;',
     replace: 'if (replica.votedFor !== 0) granted = true;',
@@ -87,7 +87,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'vote-forgotten-at-restart',
     bug: 'The vote of the current term is gone after a restart (thesis 3.8)',
-    harness: 'raft',
+    harness: 'core',
     file: 'src/raft/core/replica.ts',
     find: 'this.outbox.hardState = { currentTerm: this.#currentTerm, votedFor: this.#votedFor };',
     replace: 'this.outbox.hardState = { currentTerm: this.#currentTerm, votedFor: 0 };',
@@ -95,7 +95,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'no-log-matching',
     bug: 'Entries are taken without comparing the one before them (Raft, section 5.3)',
-    harness: 'raft',
+    harness: 'core',
     file: 'src/raft/core/follower.ts',
     find: 'if (prevIndex > replica.commitIndex && replica.log.termAt(prevIndex) !== message.prevTerm) {',
     replace: 'if (prevIndex > replica.log.lastIndex) {',
@@ -103,7 +103,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'commit-beyond-verified',
     bug: 'A follower commits up to its last entry, verified by this leader or not (ScyllaDB 9965, copycat 265)',
-    harness: 'raft',
+    harness: 'core',
     file: 'src/raft/core/follower.ts',
     find: 'replica.commitTo(logIndex(Math.min(message.commitIndex, role.verifiedIndex)));',
     replace: 'replica.commitTo(logIndex(Math.min(message.commitIndex, replica.log.lastIndex)));',
@@ -111,7 +111,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'stale-append-truncates',
     bug: 'An old AppendEntries cuts what follows it although nothing contradicts (Redpanda 17895, openraft 511)',
-    harness: 'raft',
+    harness: 'core',
     file: 'src/raft/core/follower.ts',
     find: '  if (known < entries.length) replica.appendFromLeader(entries, known);',
     replace: `  const end = prevIndex + entries.length;
@@ -121,7 +121,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'read-without-quorum',
     bug: 'A leader answers linearizable reads without asking anybody (etcd 20418, redisraft 19)',
-    harness: 'raft',
+    harness: 'core',
     file: 'src/raft/core/read-index.ts',
     find: 'id === replica.id ? Number.POSITIVE_INFINITY :',
     replace: 'id === replica.id || id > 0 ? Number.POSITIVE_INFINITY :',
@@ -129,7 +129,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'read-before-own-term',
     bug: 'A new leader answers reads before an entry of its own term is committed (thesis 6.4)',
-    harness: 'raft',
+    harness: 'core',
     file: 'src/raft/core/read-index.ts',
     find: 'if (role.reads.length === 0 || !replica.ownTermCommitted) return;',
     replace: 'if (role.reads.length === 0) return;',
@@ -137,7 +137,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'flush-survives-truncation',
     bug: 'A flush that was under way when the log was cut counts for what came after (Redpanda 2937, 16105)',
-    harness: 'raft',
+    harness: 'core',
     file: 'src/raft/core/durability.ts',
     find: '    for (let i = 0; i < indexes.length; i++) if (indexes[i]! > end) indexes[i] = end;\n',
     replace: '    void indexes;\n',
@@ -145,7 +145,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'persisted-survives-truncation',
     bug: 'What was flushed before a truncation counts for the entries that replace it (Redpanda 2937)',
-    harness: 'raft',
+    harness: 'core',
     file: 'src/raft/core/durability.ts',
     find: '    if (this.#persistedIndex > end) this.#persistedIndex = end;\n',
     replace: '',
@@ -285,7 +285,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'election-by-fewer',
     bug: 'A candidate wins without a majority',
-    harness: 'raft',
+    harness: 'core',
     file: 'src/raft/core/quorum.ts',
     find: '  return count >= majority(members.length);',
     replace: '  return count >= members.length / 2;',
@@ -293,7 +293,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'old-voters-ignored',
     bug: 'In a joint configuration only the new voters count (dissertation, errata)',
-    harness: 'raft',
+    harness: 'core',
     file: 'src/raft/core/quorum.ts',
     find: '  return Math.min(value, valueReachedBy(votersOutgoing, majority(votersOutgoing.length), valueFor));',
     replace: '  return value;',
@@ -301,7 +301,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'change-before-own-term',
     bug: 'A leader changes the membership before an entry of its own term is committed (raft-dev, openraft 2051)',
-    harness: 'raft',
+    harness: 'core',
     file: 'src/raft/core/leader-requests.ts',
     find: "  if (!replica.ownTermCommitted) return 'No entry of this term is committed yet';\n",
     replace: '',
@@ -309,7 +309,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'catch-up-keeps-old-membership',
     bug: 'A catch-up leaves the configuration from before in force (openraft 1808)',
-    harness: 'raft',
+    harness: 'core',
     file: 'src/raft/core/replica.ts',
     find: '    this.configurations.reset({ index, membership });\n    this.outbox.membershipChanged = true;\n    this.#commitIndex = index;',
     replace: '    void membership;\n    this.#commitIndex = index;',
@@ -325,7 +325,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'applied-before-flushed',
     bug: 'A replica applies what it has not flushed itself',
-    harness: 'raft',
+    harness: 'core',
     file: 'src/raft/core/replica.ts',
     find: 'return this.#commitIndex < persistedIndex ? this.#commitIndex : persistedIndex;',
     replace: 'return persistedIndex >= 0 ? this.#commitIndex : persistedIndex;',

@@ -23,11 +23,15 @@ const { values } = parseArgs({
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const COPIED = ['src', 'test', 'scripts', 'package.json', 'tsconfig.json'];
-const HARNESS_ARGUMENTS = {
-  raft: [],
-  partition: ['--machines', 'partition'],
-  cluster: ['--cluster', '--repeat-every', '0'],
+const SIMULATION = 'test/simulation/run.ts';
+const COMMANDS: Record<Canary['harness'], readonly string[]> = {
+  core: ['test/canaries/core-seeds.ts'],
+  raft: [SIMULATION],
+  partition: [SIMULATION, '--machines', 'partition'],
+  cluster: [SIMULATION, '--cluster', '--repeat-every', '0'],
 };
+/** Seeds of cores cost next to nothing. */
+const CORE_SEEDS_FACTOR = 10;
 
 type Outcome =
   | { readonly kind: 'caught'; readonly seeds: number; readonly check: string }
@@ -67,12 +71,12 @@ async function release(canary: Canary): Promise<Outcome> {
 /** Runs seeds until one fails. */
 function hunt(canary: Canary, directory: string): Promise<Outcome> {
   const first = Number(values.first);
-  const range = `${first}..${first + Number(values.seeds) - 1}`;
-  const child = spawn(
-    process.execPath,
-    ['--import', 'tsx', 'test/simulation/run.ts', ...HARNESS_ARGUMENTS[canary.harness], '--seeds', range],
-    { cwd: directory, stdio: ['ignore', 'pipe', 'pipe'] },
-  );
+  const seeds = Number(values.seeds) * (canary.harness === 'core' ? CORE_SEEDS_FACTOR : 1);
+  const range = `${first}..${first + seeds - 1}`;
+  const child = spawn(process.execPath, ['--import', 'tsx', ...COMMANDS[canary.harness], '--seeds', range], {
+    cwd: directory,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (chunk: string) => {
@@ -91,7 +95,7 @@ function hunt(canary: Canary, directory: string): Promise<Outcome> {
       if (failure !== null) {
         resolve({ kind: 'caught', seeds: Number(failure[1]) - first + 1, check: checkOf(failure[2]!) });
       } else if (isTooLate) resolve({ kind: 'missed', why: `nothing in ${values.minutes} minutes` });
-      else if (code === 0) resolve({ kind: 'missed', why: `nothing in ${values.seeds} seeds` });
+      else if (code === 0) resolve({ kind: 'missed', why: `nothing in ${seeds} seeds` });
       else resolve({ kind: 'caught', seeds: 1, check: `the process ends: ${output.trim().split('\n').at(-1) ?? ''}` });
     });
   });
