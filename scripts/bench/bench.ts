@@ -35,14 +35,21 @@ interface Plan {
   readonly replicationFactor: number;
 }
 
+const SETTLE_MS = 1_000;
+
 let topicsMade = 0;
 
-function newTopic(target: Target, plan: Plan, partitions: number): Promise<TopicLeaders & { topic: string }> {
+async function newTopic(target: Target, plan: Plan, partitions: number): Promise<TopicLeaders & { topic: string }> {
   const topic = `bench-${process.pid}-${topicsMade++}`;
   const [bootstrap] = parseEndpoints(target.bootstrap);
-  return createTopic(bootstrap!, { name: topic, partitions, replicationFactor: plan.replicationFactor }).then(
-    (leaders) => ({ ...leaders, topic }),
-  );
+  const leaders = await createTopic(bootstrap!, {
+    name: topic,
+    partitions,
+    replicationFactor: plan.replicationFactor,
+  });
+  // Kafka's metadata names leaders a moment before they serve.
+  await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
+  return { ...leaders, topic };
 }
 
 /** Batches of `batchBytes` to `partitions` partitions; then all of it is read back. */
