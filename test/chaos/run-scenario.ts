@@ -203,10 +203,10 @@ function writeReport(
   writeFileSync(
     join(outDirectory, 'report.svg'),
     draw({
-      title: `${scenario.name}: ${scenario.proves}`,
-      subtitle: `seed ${seed}, ${seconds} s of faults, ${brokers.length} brokers; longest gap ${Math.round(result.longestGapMs)} ms; latency median ${result.latencyP50Ms.toFixed(1)} ms, p99 ${result.latencyP99Ms.toFixed(0)} ms`,
+      title: scenario.name,
+      subtitle: `${scenario.proves}. Seed ${seed}, ${seconds} s of faults, ${brokers.length} brokers; longest gap ${Math.round(result.longestGapMs)} ms; latency median ${result.latencyP50Ms.toFixed(1)} ms, p99 ${result.latencyP99Ms.toFixed(0)} ms`,
       isGood,
-      verdict: isGood ? `Kept: ${facts}, no violation` : `Broken: ${problem.slice(0, 140)} (${facts})`,
+      verdict: isGood ? `Kept: ${facts}, no violation` : `Broken: ${problem.slice(0, 60)} (${facts})`,
       brokers,
       faults: result.faults,
       violations: examples,
