@@ -128,11 +128,11 @@ export const CANARIES: readonly Canary[] = [
   },
   {
     name: 'read-before-own-term',
-    bug: 'A new leader answers reads before an entry of its own term is committed (thesis 6.4)',
+    bug: 'A new leader reads at the commit index that it knows before an entry of its own term is committed (thesis 6.4)',
     harness: 'core',
     file: 'src/raft/core/read-index.ts',
-    find: 'if (role.reads.length === 0 || !replica.ownTermCommitted) return;',
-    replace: 'if (role.reads.length === 0) return;',
+    find: 'index: replica.ownTermCommitted ? replica.commitIndex : role.ownTermIndex, round });',
+    replace: 'index: replica.commitIndex, round });',
   },
   {
     name: 'flush-survives-truncation',

@@ -27,12 +27,15 @@ export interface ClusterFaultsOptions {
 }
 
 const DAY_MS = 86_400_000;
+const ROOMY_BYTES = 2 ** 40;
 
 export class ClusterFaults {
   readonly #options: ClusterFaultsOptions;
   readonly effects: Record<string, number> = {};
   /** Nodes with an injected disk error: they may fail. */
   readonly #failing = new Set<SimulatedNode>();
+  /** Nodes without room on their disk: what they write may fail. */
+  readonly #full = new Set<SimulatedNode>();
   #isActive = false;
   #wiped = false;
   /** The one node whose disk lied. If it refuses to start, somebody gives it an empty one. */
@@ -67,6 +70,7 @@ export class ClusterFaults {
       }
     }
     for (const node of core) {
+      this.#makeRoom(node);
       clients.unblock(node.brokerId);
       node.slowDiskMs = 0;
       node.stalledUntilMs = 0;
@@ -82,7 +86,7 @@ export class ClusterFaults {
 
   /** Nobody waited for an operation of a disk that failed; a real process ends then. */
   unhandled(error: unknown): void {
-    const failing = [...this.#failing].find((node) => node.failNext === undefined);
+    const failing = [...this.#failing].find((node) => node.failNext === undefined) ?? [...this.#full][0];
     if (failing === undefined) this.#options.fail(error);
     else this.brokerFailed(failing, error);
   }
@@ -96,6 +100,11 @@ export class ClusterFaults {
       );
       node.wipe(random);
       this.#startNode(node);
+      return;
+    }
+    if (this.#full.has(node) && isDiskError(error)) {
+      log(`broker ${node.brokerId} stops on its full disk: ${(error as Error).message}`);
+      this.#crash(node, false);
       return;
     }
     if (!this.#failing.has(node) || !isDiskError(error)) {
@@ -242,6 +251,12 @@ export class ClusterFaults {
         return workload.addPartitions();
       case 'groupChurn':
         return workload.churnGroup();
+      case 'fullDisk':
+        if (this.#full.has(node)) return false;
+        this.#full.add(node);
+        node.disk.capacityBytes = node.disk.usedBytes + random.pick([0, 20_000, 100_000, 600_000]);
+        this.#later(4_000, () => this.#makeRoom(node));
+        return true;
       case 'damageWal':
         if (nodes.length >= 3) this.#damageWhenSettled(node);
         return false;
@@ -255,6 +270,11 @@ export class ClusterFaults {
         this.#restartLater(node);
         return true;
     }
+  }
+
+  #makeRoom(node: SimulatedNode): void {
+    node.disk.capacityBytes = ROOMY_BYTES;
+    this.#full.delete(node);
   }
 
   /** Waits for a moment at which all replicas are whole, so that it is a minority that is damaged. */

@@ -26,7 +26,7 @@ export const CLUSTER_FAULTS = [
   'wipe',
 ] as const;
 /** Drawn last, so that older seeds stay what they were. */
-export const LATER_FAULTS = ['damageWal'] as const;
+export const LATER_FAULTS = ['damageWal', 'fullDisk'] as const;
 export type ClusterFault = (typeof CLUSTER_FAULTS)[number] | (typeof LATER_FAULTS)[number];
 
 export interface ClusterPlan {
@@ -85,7 +85,7 @@ export function drawPlan(random: SeededRandom): ClusterPlan {
       'log.retention.check.interval.ms': '1000',
       'offsets.retention.check.interval.ms': '1000',
       'disk.reserve.bytes': '0',
-      'disk.free.min.bytes': '0',
+      'disk.free.min.bytes': `${64 * KIB}`,
       'shutdown.transfer.timeout.ms': '1000',
     },
     overrides: {
