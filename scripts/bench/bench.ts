@@ -5,6 +5,7 @@
 import { writeFile } from 'node:fs/promises';
 import { Command } from 'commander';
 import { consumeThroughput } from './consume-throughput.ts';
+import { cpuSecondsOf } from './process-cpu.ts';
 import { produceLatency } from './produce-latency.ts';
 import { produceThroughput } from './produce-throughput.ts';
 import { createTopic, parseEndpoints, type TopicLeaders } from './raw-client.ts';
@@ -12,6 +13,8 @@ import { createTopic, parseEndpoints, type TopicLeaders } from './raw-client.ts'
 interface Target {
   readonly name: string;
   readonly bootstrap: string;
+  /** Its brokers' processes, if they run on this machine and were named. */
+  readonly pids: readonly number[];
 }
 
 /** One measured number; `higherIsBetter` says how a ratio reads. */
@@ -70,12 +73,17 @@ async function measureThroughput(
       durationMs: plan.seconds * 1000,
       warmupMs: plan.warmupSeconds * 1000,
       partitionsPerRequest: run.partitionsPerRequest,
+      brokerCpuSeconds: target.pids.length > 0 ? () => cpuSecondsOf(target.pids) : undefined,
     },
   );
   if (result.errors.size > 0) console.error(`${target.name}: errors ${JSON.stringify([...result.errors])}`);
   const what = `${plan.recordBytes} B in batches of ${Math.round(batchBytes / 1024)} KB, ${partitions} partitions`;
   const consumed = await consumeThroughput({ leaders }, topic);
+  const cpu = result.brokerCpuSecondsPerGigabyte;
   return [
+    ...(cpu === undefined
+      ? []
+      : [{ workload: `produce ${what}, CPU of all brokers`, unit: 's/GB', higherIsBetter: false, value: cpu }]),
     { workload: `produce ${what}`, unit: 'records/s', higherIsBetter: true, value: result.recordsPerSecond },
     { workload: `produce ${what}, request p99`, unit: 'ms', higherIsBetter: false, value: result.requestP99Ms },
     { workload: `consume ${what}`, unit: 'MB/s', higherIsBetter: true, value: consumed.megabytesPerSecond },
@@ -114,6 +122,10 @@ const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[
 const options = new Command()
   .name('bench')
   .requiredOption('--bootstrap <TARGET...>', '[NAME=]HOST:PORT[,…] of each cluster to measure; several are alternated')
+  .option(
+    '--pids <LIST...>',
+    '[NAME=]PID,… of the brokers of each cluster, in the order of --bootstrap: adds their CPU time',
+  )
   .option('--partitions <LIST>', 'partition counts of the throughput runs', numbers, [1, 12, 100, 1000])
   .option('--small-partitions <LIST>', 'partition counts of the runs with small batches', numbers, [12, 100])
   .option('--small-batch-records <N>', 'records of a small batch, as random keys make them', Number, 4)
@@ -127,13 +139,14 @@ const options = new Command()
   .option('--replication-factor <N>', 'replicas of the topics', Number, 3)
   .option('--json <FILE>', 'write all measurements')
   .parse()
-  .opts<Plan & { bootstrap: string[]; rounds: number; json?: string }>();
+  .opts<Plan & { bootstrap: string[]; pids?: string[]; rounds: number; json?: string }>();
 
 const targets: Target[] = options.bootstrap.map((text, i) => {
   const at = text.indexOf('=');
+  const pids = numbers(options.pids?.[i]?.replace(/^.*=/, '') || '').filter((pid) => pid > 0);
   return at < 0
-    ? { name: `cluster ${i + 1}`, bootstrap: text }
-    : { name: text.slice(0, at), bootstrap: text.slice(at + 1) };
+    ? { name: `cluster ${i + 1}`, bootstrap: text, pids }
+    : { name: text.slice(0, at), bootstrap: text.slice(at + 1), pids };
 });
 const results = new Map<string, { unit: string; higherIsBetter: boolean; values: Map<string, number[]> }>();
 

@@ -13,12 +13,16 @@ export interface ThroughputOptions {
   readonly warmupMs: number;
   /** Partitions of one leader whose batches share a request, as a client with a busy sender would send them. */
   readonly partitionsPerRequest: number;
+  /** CPU seconds that the brokers have used so far, if they can be seen from here. */
+  readonly brokerCpuSeconds?: (() => number) | undefined;
 }
 
 export interface ThroughputResult {
   readonly records: number;
   readonly recordsPerSecond: number;
   readonly megabytesPerSecond: number;
+  /** Undefined if it cannot be seen. */
+  readonly brokerCpuSecondsPerGigabyte: number | undefined;
   readonly requestP50Ms: number;
   readonly requestP99Ms: number;
   readonly errors: ReadonlyMap<number, number>;
@@ -93,10 +97,12 @@ export async function produceThroughput(target: TopicLeaders, options: Throughpu
   }
   await new Promise((resolve) => setTimeout(resolve, options.warmupMs));
   measuring = true;
+  const cpuBefore = options.brokerCpuSeconds?.();
   const startedMs = performance.now();
   await new Promise((resolve) => setTimeout(resolve, options.durationMs));
   const elapsedMs = performance.now() - startedMs;
   measuring = false;
+  const cpuAfter = options.brokerCpuSeconds?.();
   stopped = true;
   await Promise.all(idle);
   for (const connection of connections) connection.close();
@@ -105,6 +111,10 @@ export async function produceThroughput(target: TopicLeaders, options: Throughpu
     records,
     recordsPerSecond: (records * 1000) / elapsedMs,
     megabytesPerSecond: (records * options.recordBytes) / elapsedMs / 1000,
+    brokerCpuSecondsPerGigabyte:
+      cpuBefore === undefined || cpuAfter === undefined
+        ? undefined
+        : ((cpuAfter - cpuBefore) * 1e9) / (records * options.recordBytes),
     requestP50Ms: histogram.quantileMs(0.5),
     requestP99Ms: histogram.quantileMs(0.99),
     errors,
