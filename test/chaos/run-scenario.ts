@@ -61,6 +61,7 @@ const FINAL_READ_TIMEOUT_MS = 60_000;
 /** A run with fewer acknowledgements a second proves little. */
 const ACKNOWLEDGED_PER_SECOND_MIN = 20;
 const WATCH_MS = 100;
+const STALL_NOTED_MS = 500;
 const INTERRUPTS = ['SIGINT', 'SIGTERM'] as const;
 const LOG_MESSAGES_MAX = 30;
 
@@ -112,13 +113,14 @@ export async function runScenario(options: RunOptions): Promise<RunResult> {
       random: random.fork(),
       durationMs: options.seconds * 1000,
     });
-    const watch = watchDeaths(cluster, failures);
+    const watcher = watch(cluster, failures);
     try {
       await scenario.act(context);
     } catch (error) {
       failures.push(`The nemesis failed: ${(error as Error).message}`);
     }
-    watch.stop();
+    const stallMs = Math.round(watcher.stop());
+    if (stallMs > STALL_NOTED_MS) context.notes.push(`The harness itself stood still for up to ${stallMs} ms`);
     say('healing');
     try {
       await cluster.heal();
@@ -228,10 +230,15 @@ function judgeValidity(options: RunOptions, verdict: Verdict, faults: readonly F
   return invalid;
 }
 
-/** Notes brokers that end although nobody ended them. */
-function watchDeaths(cluster: ChaosCluster, failures: string[]): { stop: () => void } {
+/** Notes brokers that end although nobody ended them, and how long the machine kept the harness itself from running: gaps of that length say nothing about brokers. */
+function watch(cluster: ChaosCluster, failures: string[]): { stop: () => number } {
   const known = new Set<number>();
+  let stallMs = 0;
+  let lastMs = performance.now();
   const timer = setInterval(() => {
+    const now = performance.now();
+    stallMs = Math.max(stallMs, now - lastMs - WATCH_MS);
+    lastMs = now;
     const dead = cluster.diedUnasked;
     for (const id of dead) {
       if (known.has(id)) continue;
@@ -240,7 +247,12 @@ function watchDeaths(cluster: ChaosCluster, failures: string[]): { stop: () => v
     }
     for (const id of known) if (!dead.includes(id)) known.delete(id);
   }, WATCH_MS);
-  return { stop: () => clearInterval(timer) };
+  return {
+    stop: () => {
+      clearInterval(timer);
+      return stallMs;
+    },
+  };
 }
 
 function lastLines(path: string): string {
