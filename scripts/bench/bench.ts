@@ -116,7 +116,12 @@ async function measureLatency(target: Target, plan: Plan, rate: number): Promise
   return measurements;
 }
 
-const numbers = (text: string) => text.split(',').map(Number);
+/** Zero or nothing stands for none. */
+const numbers = (text: string) =>
+  text
+    .split(',')
+    .map(Number)
+    .filter((number) => number > 0);
 const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 
 const options = new Command()
@@ -143,7 +148,7 @@ const options = new Command()
 
 const targets: Target[] = options.bootstrap.map((text, i) => {
   const at = text.indexOf('=');
-  const pids = numbers(options.pids?.[i]?.replace(/^.*=/, '') || '').filter((pid) => pid > 0);
+  const pids = numbers(options.pids?.[i]?.replace(/^.*=/, '') ?? '');
   return at < 0
     ? { name: `cluster ${i + 1}`, bootstrap: text, pids }
     : { name: text.slice(0, at), bootstrap: text.slice(at + 1), pids };

@@ -23,6 +23,22 @@ describe('sparse indexes', () => {
     expect(times.findBelow(10)).toBeUndefined();
   });
 
+  it('find in a file as it was read although more is written to it meanwhile', () => {
+    const index = new OffsetIndex();
+    const write = (): Buffer => {
+      const { pieces, count } = index.memoryPieces();
+      const written = Buffer.concat(pieces);
+      index.didWrite(count);
+      return written;
+    };
+    index.add(10, 1000);
+    const read = write();
+    index.add(20, 2000);
+    expect(index.find(15)).toBe('file');
+    write();
+    expect(index.findInFile(read, 15)).toEqual({ relativeOffset: 10, position: 1000 });
+  });
+
   it('find what a search of all entries finds, wherever the entries are', () => {
     const steps = fc.array(
       fc.oneof(

@@ -81,13 +81,13 @@ class SparseIndex {
     return { bytes, at: this.entryBytes * floor(end, (entry) => matches(bytes, entry * this.entryBytes)) };
   }
 
-  /** The same among the entries of the file, whose bytes are given. */
+  /** The same among the entries of the file, whose bytes are given. Entries that were written since these were read are newer than all that anybody asks the file for: then they were in memory. */
   protected floorInFile(
     file: Uint8Array,
     matches: (bytes: Uint8Array, at: number) => boolean,
   ): { bytes: Uint8Array; at: number } | undefined {
-    assert(file.length >= this.#fileCount * this.entryBytes, 'An index file is shorter than its entries');
-    const index = floor(this.#fileCount, (entry) => matches(file, entry * this.entryBytes));
+    const count = Math.min(this.#fileCount, Math.floor(file.length / this.entryBytes));
+    const index = floor(count, (entry) => matches(file, entry * this.entryBytes));
     return index < 0 ? undefined : { bytes: file, at: index * this.entryBytes };
   }
 
