@@ -78,7 +78,13 @@ function casesFor(ids: readonly number[]): Case[] {
   const orders = ids.length <= 3 ? permutations(ids) : [ids, [...ids].reverse(), [...ids.slice(2), ...ids.slice(0, 2)]];
   const restartInOrder = async (cluster: ChaosCluster, order: readonly number[], mark: (f: string) => void) => {
     mark(RESTARTED);
-    for (const id of order) await cluster.restart(id);
+    // The next one is started when the one before runs: with too few of them none can be ready.
+    const restarted: Promise<void>[] = [];
+    for (const id of order) {
+      restarted.push(cluster.restart(id));
+      while (cluster.pid(id) === undefined) await pause(10);
+    }
+    await Promise.all(restarted);
   };
   return [
     {
