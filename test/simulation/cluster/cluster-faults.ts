@@ -195,20 +195,25 @@ export class ClusterFaults {
       case 'isolate':
       case 'isolateFromPeers':
         if (nodes.length === 1) return false;
-        for (const each of nodes) {
-          if (each === node) continue;
-          network.block(some, toBrokerId(each.brokerId));
-          network.block(toBrokerId(each.brokerId), some);
-        }
+        this.#setPeersBlocked(node, true);
         if (fault === 'isolate') clients.block(node.brokerId);
         this.#later(5_000, () => {
-          for (const each of nodes) {
-            network.unblock(some, toBrokerId(each.brokerId));
-            network.unblock(toBrokerId(each.brokerId), some);
-          }
+          this.#setPeersBlocked(node, false);
           clients.unblock(node.brokerId);
         });
         return true;
+      case 'pauseIsolated': {
+        // It goes on as the leader that it was, while others lead, and nobody but its clients can reach it.
+        if (nodes.length === 1 || node.state !== 'running') return false;
+        this.#setPeersBlocked(node, true);
+        node.pause();
+        const pauseMs = random.between(500, 1_500);
+        time.after(pauseMs, () => node.resume());
+        time.after(pauseMs + 1_000, () => {
+          if (this.#isActive) this.#setPeersBlocked(node, false);
+        });
+        return true;
+      }
       case 'blockOneWay':
         if (node === other) return false;
         network.block(some, another);
@@ -275,6 +280,22 @@ export class ClusterFaults {
   #makeRoom(node: SimulatedNode): void {
     node.disk.capacityBytes = ROOMY_BYTES;
     this.#full.delete(node);
+  }
+
+  #setPeersBlocked(node: SimulatedNode, isBlocked: boolean): void {
+    const { nodes, network } = this.#options;
+    const own = toBrokerId(node.brokerId);
+    for (const { brokerId } of nodes) {
+      const peer = toBrokerId(brokerId);
+      if (peer === own) continue;
+      if (isBlocked) {
+        network.block(own, peer);
+        network.block(peer, own);
+      } else {
+        network.unblock(own, peer);
+        network.unblock(peer, own);
+      }
+    }
   }
 
   /** Waits for a moment at which all replicas are whole, so that it is a minority that is damaged. */

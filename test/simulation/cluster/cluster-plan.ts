@@ -26,7 +26,7 @@ export const CLUSTER_FAULTS = [
   'wipe',
 ] as const;
 /** Drawn last, so that older seeds stay what they were. */
-export const LATER_FAULTS = ['damageWal', 'fullDisk'] as const;
+export const LATER_FAULTS = ['damageWal', 'fullDisk', 'pauseIsolated'] as const;
 export type ClusterFault = (typeof CLUSTER_FAULTS)[number] | (typeof LATER_FAULTS)[number];
 
 export interface ClusterPlan {
