@@ -44,6 +44,7 @@ interface Topic {
 const ADMIN_TIMEOUT_MS = 5_000;
 const RETRY_MS = 100;
 const TIMELINE_EVENTS = 60;
+const PATIENCE = 4;
 
 export class ClusterWorkload {
   readonly #options: ClusterWorkloadOptions;
@@ -336,7 +337,7 @@ export class ClusterWorkload {
     if (random.chance(0.5)) actors.push(new PlainSender(this.#context(plan.senderPaceMs), this.#senderOptions(key)));
     if (random.chance(0.3))
       actors.push(new SequencedSender(this.#context(plan.senderPaceMs), this.#senderOptions(key)));
-    if (random.chance(0.7)) actors.push(new EndAsker(this.#context(100), [key]));
+    if (random.chance(0.7)) actors.push(new EndAsker(this.#context(50, PATIENCE), [key]));
     for (const actor of actors) actor.start(this.#options.fail);
     topic.actors.push(...actors);
   }
@@ -357,7 +358,9 @@ export class ClusterWorkload {
     const { plan } = this.#options;
     const [topic] = this.#topics;
     const [key] = topic!.keys;
-    const register = [true, false].map((isWriter) => new OffsetRegister(this.#context(60), 'register', key!, isWriter));
+    const register = [true, false].map(
+      (isWriter) => new OffsetRegister(this.#context(60, isWriter ? 1 : PATIENCE), 'register', key!, isWriter),
+    );
     for (const actor of register) actor.start(this.#options.fail);
     this.#groupActors.push(...register);
     for (let at = 0; at < plan.groupMembers; at++) this.#addMember();
@@ -379,14 +382,15 @@ export class ClusterWorkload {
 
   // -------------------------------------------------------------- small things
 
-  #context(paceMs: number): ActorContext {
+  /** A patient client still waits for an old leader when others have found the new one: who answers it then must not answer from before. */
+  #context(paceMs: number, patience = 1): ActorContext {
     const { time, network, random, plan, nodes, history, fail } = this.#options;
     const client = new VirtualClient({
       time,
       network,
       random: random.fork(),
       bootstrap: nodes.map(({ port }) => port),
-      requestTimeoutMs: plan.requestTimeoutMs,
+      requestTimeoutMs: patience * plan.requestTimeoutMs,
       broken: fail,
     });
     return { client, history, paceMs };
