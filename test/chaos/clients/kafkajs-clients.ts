@@ -206,12 +206,24 @@ export class GroupMember {
     const process = recorder.newProcess();
     const value = { group: this.#group, offsets: { [key]: offset } };
     recorder.client(process, 'invoke', 'commit', value);
+    // A consumer that is being stopped resolves a commit without having made it; only the event says that a broker answered.
+    let isAnswered = false;
+    const forget = consumer.on(consumer.events.COMMIT_OFFSETS, ({ payload }) => {
+      isAnswered ||= payload.topics.some(
+        (each) =>
+          each.topic === topic &&
+          each.partitions.some((one) => Number(one.partition) === partition && Number(one.offset) === offset),
+      );
+    });
     try {
       await consumer.commitOffsets([{ topic, partition, offset: String(offset) }]);
-      recorder.client(process, 'ok', 'commit', value);
+      if (isAnswered) recorder.client(process, 'ok', 'commit', value);
+      else recorder.client(process, 'info', 'commit', value, { error: ['kafkajs', 'stopped before it committed'] });
     } catch (error) {
       recorder.client(process, 'info', 'commit', value, { error: ['kafkajs', reasonOf(error)] });
       throw error;
+    } finally {
+      forget();
     }
   }
 }
