@@ -180,6 +180,7 @@ export class BrokerInstance {
       config,
       image: () => stateMachine.image,
       onFailure: this.#onFailure,
+      onDamage: (groupId, reason) => this.#driver?.stateDamaged(groupId, reason),
     });
     this.#partitions = partitions;
     const driver = new RaftDriver({
@@ -380,6 +381,7 @@ export class BrokerInstance {
       process: () => ({ ...this.#machine.processFacts(), eventLoopDelayMs: this.#eventLoop.delayMs }),
       disk: () => this.#space,
       damagedReplicas: () => this.#partitions?.damagedCount ?? 0,
+      barredReplicas: () => this.#driver?.damagedReplicas().length ?? 0,
       groupLags: () => groupLags(coordinator),
     });
     return new AdminHttp({

@@ -19,7 +19,7 @@ import { PartitionStateMachine } from './broker/partition/partition-state-machin
 import type { RaftGroup } from './raft/raft-group.ts';
 import type { StateMachine } from './raft/state-machine.ts';
 import { assert } from './std/assert.ts';
-import type { ReplicaId } from './std/brands.ts';
+import type { GroupId, ReplicaId } from './std/brands.ts';
 import type { Environment, TimerHandle } from './std/environment.ts';
 import type { Log } from './std/log.ts';
 
@@ -28,6 +28,8 @@ export interface PartitionsOptions {
   readonly config: BrokerConfig;
   image(): MetadataImage & { topicById(topicId: string): TopicImage | undefined };
   onFailure(error: unknown): void;
+  /** Damage was met in the files of a replica that runs; called each time. */
+  onDamage(groupId: GroupId, reason: string): void;
 }
 
 interface LocalPartition {
@@ -43,6 +45,8 @@ export class Partitions {
   readonly #resources: PartitionResources;
   readonly #byStateMachine = new Map<StateMachine, LocalPartition>();
   readonly #open = new Set<Partition>();
+  /** By directory. */
+  readonly #groups = new Map<string, RaftGroup>();
   /** Directories in which damage was found since the start. */
   readonly #damaged = new Set<string>();
   #coordinator: GroupCoordinator | undefined;
@@ -59,12 +63,14 @@ export class Partitions {
       tailBytesMax: config['log.tail.cache.bytes'],
       onFailure: (error) => options.onFailure(error),
       onDamage: (error, directory) => {
+        const group = this.#groups.get(directory);
+        if (group !== undefined) options.onDamage(group.groupId, error.message);
         // A client can read the same place again and again; it shall not fill the log with it.
         if (this.#damaged.has(directory)) return;
         this.#damaged.add(directory);
         machine.log.error(
           { directory, reason: error.message },
-          'A partition file is damaged: what it held can not be read here, but from the other replicas if they lead',
+          'A partition file is damaged: what it held is not served from here, but from the other replicas',
         );
       },
     });
@@ -100,6 +106,7 @@ export class Partitions {
       settings: this.#resolve(configs),
     };
     this.#byStateMachine.set(local.machine, local);
+    this.#groups.set(local.machine.log.directory, group);
     return local.machine;
   }
 
@@ -129,6 +136,8 @@ export class Partitions {
 
   close(log: PartitionLog): void {
     this.#open.delete(log as Partition);
+    const local = this.#byStateMachine.get(log.group.stateMachine);
+    if (local !== undefined) this.#groups.delete(local.machine.log.directory);
     this.#byStateMachine.delete(log.group.stateMachine);
     if (log.topic === CONSUMER_OFFSETS_TOPIC) this.#coordinator?.removeShard(log.partition);
   }

@@ -7,6 +7,7 @@
  */
 import { assert } from '../std/assert.ts';
 import type { LogIndex, Term } from '../std/brands.ts';
+import { CatchUpDataError } from './catch-up-data-error.ts';
 import type { Checkpointer } from './checkpointer.ts';
 import type { Membership } from './core/types.ts';
 import { DeadlineTimer } from './deadline-heap.ts';
@@ -193,11 +194,20 @@ class Receiving {
       (checkpoint) => this.#context.enqueue(() => this.#installed(checkpoint)),
       (error: unknown) =>
         this.#context.enqueue(() => {
-          // The stream's own failure is expected; anything else broke the state machine.
+          // The stream's own failure is expected, and what it carried is the leader's word; anything else broke the state machine.
           if (error instanceof CatchUpFailure) this.#end();
+          else if (error instanceof CatchUpDataError) this.#refuse(error.message);
           else this.#context.fail(error);
         }),
     );
+  }
+
+  /** The content does not hold: the leader tries again after a pause, and so does this end. */
+  #refuse(reason: string): void {
+    const { groupId } = this.#replica;
+    this.#context.log.error({ groupId, peer: this.#peer.brokerId, reason }, 'A catch-up was refused');
+    this.fail(reason);
+    this.#end();
   }
 
   async *#read(): AsyncGenerator<Uint8Array> {

@@ -34,7 +34,11 @@ export class GroupReplica implements RaftGroup, Deadline {
   #stateMachine: StateMachine | undefined;
   /** Undefined until its state was restored, and for good if damage may have hidden its vote or term (DECISIONS W6). */
   #core: RaftCore | undefined;
-  readonly damage: ReplicaDamage | undefined;
+  damage: ReplicaDamage | undefined;
+  /** Why its state could not be restored. Log, checkpoint and files are left as they are, and it is frozen, until a leader is there that can give everything back. */
+  stateLost: string | undefined;
+  /** Damage was found in its state while it ran: it is barred until the next start gives the state up. */
+  stateDamaged = false;
 
   // Deadline of the core in the driver's heap.
   deadlineMs = Number.POSITIVE_INFINITY;
@@ -76,7 +80,7 @@ export class GroupReplica implements RaftGroup, Deadline {
   leadershipQueued = false;
   /** Role and term before the changes of this pass, for metrics and for what ends with a leadership. */
   ledTerm: Term | undefined;
-  /** Undefined: not damaged, or repaired. Otherwise the commit index of the leader in whose term this replica is being repaired, see damage-repair.ts. */
+  /** Undefined: not damaged, or repaired. Otherwise the commit index of the leader in whose term this replica is being repaired, see repair-watch.ts. */
   repairTarget: { readonly term: Term; readonly index: LogIndex } | undefined;
 
   constructor(

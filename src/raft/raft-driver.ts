@@ -370,6 +370,7 @@ export class RaftDriver implements RaftGroups, DriverContext {
       'A core is stepped in a pass, while its replica exists',
     );
     const effects = core.step(event);
+    if (replica.stateLost !== undefined && core.leaderId !== 0) this.#lifecycle.renew(replica);
     if (effects.write > 0) this.#write(replica, effects);
     if (effects.membershipChanged) replica.membershipChanged();
     if (effects.leadershipChanged) this.#leadershipChanged(replica);
@@ -632,6 +633,14 @@ export class RaftDriver implements RaftGroups, DriverContext {
       if (damage !== undefined && core?.barred !== false) damaged.push({ groupId, replicaId, kind: damage.kind });
     }
     return damaged;
+  }
+
+  /** Stored state of a replica was found damaged while it runs: it gives up its leadership if others can lead, and is repaired after the next start. May be called again and again. */
+  stateDamaged(groupId: GroupId, reason: string): void {
+    this.enqueue(() => {
+      const replica = this.replicas.get(groupId);
+      if (replica !== undefined) this.#repair.damaged(replica, reason);
+    });
   }
 
   /** The driver's own disk stalls: leaderships were given up (DECISIONS W11). */

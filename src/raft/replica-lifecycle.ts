@@ -7,16 +7,17 @@
 import { assert } from '../std/assert.ts';
 import { type GroupId, type LogIndex, logIndex, type ReplicaId, type Term } from '../std/brands.ts';
 import type { Random } from '../std/environment.ts';
-import type { RecoveredReplica } from '../wal/replica-storage.ts';
+import type { HardState, RecoveredReplica } from '../wal/replica-storage.ts';
 import type { ApplyLoop } from './apply-loop.ts';
 import { RaftCore } from './core/raft-core.ts';
-import type { Configuration, RaftCoreOptions, ReplicationLimits } from './core/types.ts';
+import type { Configuration, Membership, RaftCoreOptions, ReplicationLimits } from './core/types.ts';
 import type { DriverContext } from './driver-context.ts';
 import { sealEntry } from './entry-checksum.ts';
 import { GroupReplica } from './group-replica.ts';
 import { membershipCodec } from './membership-codec.ts';
 import type { CreateGroup, RaftGroup } from './raft-group.ts';
 import { decodeCheckpointPayload, decodeReplicaDescriptor, encodeReplicaDescriptor } from './replica-codec.ts';
+import { StateDamageError } from './state-damage-error.ts';
 import type { StateMachine } from './state-machine.ts';
 
 export interface LifecycleOptions {
@@ -166,11 +167,16 @@ export class ReplicaLifecycle {
     replica.checkpointIndex = checkpointIndex;
     this.#register(replica);
     replica.attach(this.#options.createStateMachine(replica, descriptor));
-    await replica.stateMachine.restore(
-      checkpoint === undefined || payload === undefined
-        ? undefined
-        : { index: checkpoint.index, term: checkpoint.term, payload: payload.state },
-    );
+    try {
+      await replica.stateMachine.restore(
+        checkpoint === undefined || payload === undefined
+          ? undefined
+          : { index: checkpoint.index, term: checkpoint.term, payload: payload.state },
+      );
+    } catch (error) {
+      if (!(error instanceof StateDamageError) || checkpoint === undefined) throw error;
+      return this.#restoreNothing(replica, hardState, membership, error);
+    }
     if (damage !== undefined)
       this.#context.log.error({ groupId, replicaId, ...damage }, 'A replica lost data to a damaged disk');
     const commitIndex = logIndex(Math.max(checkpointIndex, Math.min(recovered.commitHint, lastIndex)));
@@ -188,6 +194,73 @@ export class ReplicaLifecycle {
       replica,
       start: { hardState, checkpointIndex, checkpointTerm, lastIndex, termRuns, configurations, commitIndex, barred },
     };
+  }
+
+  /**
+   * The state cannot be restored: the core starts as one that has nothing, barred, with the term and vote that it gave. Nothing is thrown away yet: with a majority in this condition no leader can be
+   * elected, and then what is left on the disks may be the last there is.
+   */
+  #restoreNothing(
+    replica: GroupReplica,
+    hardState: HardState,
+    membership: Membership,
+    error: StateDamageError,
+  ): { replica: GroupReplica; start: CoreStart } | undefined {
+    const { groupId, replicaId, damage } = replica;
+    const none = logIndex(0);
+    const reason = error.message;
+    replica.stateLost = reason;
+    replica.frozen = true;
+    replica.damage = { kind: damage?.kind ?? 'entries', fromIndex: logIndex(1), reason };
+    replica.appliedIndex = none;
+    replica.appliedTerm = 0 as Term;
+    replica.checkpointIndex = none;
+    replica.membershipHistory.reset(none, membership);
+    this.#context.log.error(
+      { groupId, replicaId, reason },
+      membership.voters.length + membership.votersOutgoing.length > 1
+        ? 'A replica lost its state to a damaged disk: it neither votes nor leads until it has everything back from a leader'
+        : 'The only replica of a group lost its state to a damaged disk: nothing of it is served',
+    );
+    if (replica.damage.kind === 'identity') return undefined;
+    return {
+      replica,
+      start: {
+        hardState,
+        checkpointIndex: none,
+        checkpointTerm: 0 as Term,
+        lastIndex: none,
+        termRuns: [],
+        configurations: [{ index: none, membership }],
+        commitIndex: none,
+        barred: true,
+      },
+    };
+  }
+
+  /**
+   * A replica whose state is lost follows a leader. That one was elected without its vote, by replicas that have everything that was committed (Raft paper, section 5.4.3): what is left here is
+   * not needed any more, and makes way for what the leader sends. The frame before the files: a crash in between finds nothing to restore.
+   */
+  renew(replica: GroupReplica): void {
+    const { storage, log } = this.#context;
+    const { groupId, replicaId, stateLost } = replica;
+    assert(stateLost !== undefined && replica.frozen, 'Only a replica without state is renewed');
+    replica.stateLost = undefined;
+    log.info({ groupId, replicaId }, 'A replica without state takes everything from its leader');
+    this.#context.afterFlush(storage.lose(replicaId, stateLost), () => {
+      if (replica.removed) return;
+      const restored = replica.stateMachine.restore(undefined);
+      this.#restoring.set(replica, restored);
+      restored.then(
+        () =>
+          this.#context.enqueue(() => {
+            this.#restoring.delete(replica);
+            replica.frozen = false;
+          }),
+        (error: unknown) => this.#context.fail(error),
+      );
+    });
   }
 
   #replay(replica: GroupReplica, commitIndex: LogIndex): Promise<void> {

@@ -24,7 +24,10 @@ export interface StateMachine {
   apply(entry: AppliedEntry): unknown;
   /** The applied index moved over entries that are no commands. */
   advance(index: LogIndex, term: Term): void;
-  /** Loads the state that a checkpoint describes; undefined: empty state at index 0. Anything on disk beyond the checkpoint is cut, not believed. Called once, before any apply. */
+  /**
+   * Loads the state that a checkpoint describes; undefined: empty state at index 0. Anything on disk beyond the checkpoint is cut, not believed. Called once, before any apply; but if it
+   * rejects with a {@link StateDamageError}, again with undefined: then what is left is removed, and the state comes from a leader.
+   */
   restore(checkpoint: StateCheckpoint | undefined): Promise<void>;
   /** Makes the current state durable. Apply goes on meanwhile; the result describes some index ≥ the applied index at the call. At most one runs at a time. */
   checkpoint(): Promise<StateCheckpoint>;
@@ -41,9 +44,13 @@ export interface StateMachine {
   openCatchUp(position: Uint8Array): Promise<CatchUpSource | undefined>;
   /**
    * Follower side: takes the stream and makes it durable. No apply and no checkpoint runs between {@link catchUpPosition} and its settling. What it makes becomes current by a WAL frame after it
-   * resolved; a restart before that restores the checkpoint from before. If it rejects (the stream failed), the state from before goes on.
+   * resolved; a restart before that restores the checkpoint from before. If it rejects (the stream failed, or with a {@link CatchUpDataError} its content does not hold), the state
+   * from before goes on.
    */
   installCatchUp(source: CatchUpStream): Promise<StateCheckpoint>;
+
+  /** Stored state was found damaged while the replica runs: makes the next {@link restore} of a checkpoint reject with a {@link StateDamageError}, durably. */
+  markDamaged?(reason: string): Promise<void>;
 
   /** Releases files; state stays on disk. */
   close(): Promise<void>;

@@ -31,10 +31,12 @@ export const FRAME_KIND = {
   movedEntries: 10,
   /** The damage recovery found in a replica was repaired. */
   repaired: 11,
+  /** The replica's state was lost to damage: its log and checkpoint are void, and it counts as damaged from its first entry on. The body says why. */
+  lost: 12,
 } as const;
 export type FrameKind = (typeof FRAME_KIND)[keyof typeof FRAME_KIND];
 
-export const FRAME_KIND_MAX = FRAME_KIND.repaired;
+export const FRAME_KIND_MAX = FRAME_KIND.lost;
 
 export const CHECKPOINT_FLAG = { resetLog: 1 } as const;
 

@@ -203,6 +203,10 @@ export class Replay {
         log.damage = undefined;
         this.#identityDoubts.delete(log.replicaId);
         return;
+      case FRAME_KIND.lost:
+        log.lose(Buffer.from(body).toString());
+        this.#cache.forget(log.replicaId);
+        return;
     }
   }
 
@@ -219,6 +223,7 @@ export class Replay {
         return;
       case FRAME_KIND.hardState:
       case FRAME_KIND.checkpoint:
+      case FRAME_KIND.lost:
         if (log !== undefined) this.#identityDoubts.set(frame.replicaId, reason);
         return;
       case FRAME_KIND.tableRow:

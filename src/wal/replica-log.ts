@@ -170,6 +170,15 @@ export class ReplicaLog {
     this.#voidAll(1);
   }
 
+  /** Its state is gone: nothing is left but what was promised, the term and the vote; it is damaged from its first entry on. */
+  lose(reason: string): void {
+    this.#voidAll(1);
+    this.checkpoint = undefined;
+    this.commitHint = 0;
+    this.damage = { kind: this.damage?.kind ?? 'entries', fromIndex: logIndex(1), reason };
+    this.#updateLiveFrom();
+  }
+
   /** Entries that a checkpoint covers stay readable only if all behind them do. */
   dropCoveredHoles(): void {
     for (let i = Math.min(this.checkpointIndex, this.lastIndex); i >= this.#locations.first; i--) {

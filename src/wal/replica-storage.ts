@@ -125,6 +125,12 @@ export interface ReplicaStorage {
   /** Forgets the damage of a replica: the driver has repaired from its peers whatever may have been lost. Until then every recovery reports it again. */
   repaired(replicaId: ReplicaId): Lsn;
 
+  /**
+   * Voids log and checkpoint of a replica whose state was lost, and records that it is damaged from its first entry on, in one frame: a crash finds both or neither. Term and vote stay, as promises
+   * that were given. Only when a leader can give everything back.
+   */
+  lose(replicaId: ReplicaId, reason: string): Lsn;
+
   /** Term of an entry from firstIndex to lastIndex, and of the checkpoint's; undefined outside. */
   termAt(replicaId: ReplicaId, index: LogIndex): Term | undefined;
   /** First index that can be read: checkpoint index + 1, or lower while older entries are still in reused-later segments or held. */

@@ -96,6 +96,35 @@ describe('Wal, torn or damaged', () => {
     expect(again.recovered[0]).toMatchObject({ lastIndex: 4, damage: undefined });
   });
 
+  it('a replica whose state is lost keeps its term and vote only, and is damaged until repaired', async () => {
+    const { fixture } = await threeFlushes();
+    const wal = await fixture.open();
+    wal.setCheckpoint(R1, { index: logIndex(2), term: term(2), payload: Uint8Array.of(9) });
+    wal.lose(R1, 'Gone');
+    await fixture.flush(wal);
+    expect([wal.firstIndex(R1), wal.lastIndex(R1), wal.pinnedBytes(R1)]).toEqual([1, 0, 0]);
+    const empty = { lastIndex: 0, checkpoint: undefined, termRuns: [], commitHint: 0 };
+    const damage = { kind: 'entries', fromIndex: 1, reason: 'Gone' };
+    // From its frame, and then from the table that the restart wrote.
+    for (let restarts = 0; restarts < 2; restarts++) {
+      fixture.powerLoss('lose');
+      const { recovered } = await fixture.open();
+      expect(recovered[0]).toMatchObject({ ...empty, hardState: { currentTerm: 2, votedFor: R2 }, damage });
+      expect(recovered[1]).toMatchObject({ replicaId: R2, lastIndex: 2, damage: undefined });
+    }
+    fixture.powerLoss('lose');
+    const again = await fixture.open();
+    again.appendEntries(R1, makeEntries(1, 3, { term: 2, bytes: 100 }), logIndex(1));
+    await fixture.flush(again);
+    fixture.powerLoss('lose');
+    const refilled = await fixture.open();
+    expect(refilled.recovered[0]).toMatchObject({ lastIndex: 3, commitHint: 1, damage });
+    refilled.repaired(R1);
+    await fixture.flush(refilled);
+    fixture.powerLoss('lose');
+    expect((await fixture.open()).recovered[0]).toMatchObject({ lastIndex: 3, damage: undefined });
+  });
+
   it('an unreadable frame header forbids every replica of the store to vote', async () => {
     const { fixture, path } = await threeFlushes();
     fixture.platter.damage(path, 3 * 4096 + SECTOR_BYTES, new Uint8Array(40).fill(0xff));

@@ -37,6 +37,8 @@ const DEFAULT_BYTES_LIMIT = 256 * 1024 * 1024;
 const DEFAULT_CACHE_BYTES = 32 * 1024 * 1024;
 const DEFAULT_IDLE_MS = 100;
 const FLUSH_BYTES_MAX = 4 * 1024 * 1024;
+/** Of why a replica's state was lost. */
+const REASON_CHARACTERS_MAX = 500;
 /** One segment is written, one is ready, one is being released, one holds the rest. */
 const SEGMENTS_MIN = 4;
 
@@ -307,6 +309,14 @@ export class Wal implements ReplicaStorage {
   repaired(replicaId: ReplicaId): Lsn {
     this.#get(replicaId).damage = undefined;
     return this.#append(FRAME_KIND.repaired, replicaId);
+  }
+
+  lose(replicaId: ReplicaId, reason: string): Lsn {
+    this.#get(replicaId).lose(reason);
+    this.#cache.forget(replicaId);
+    const appended = this.#append(FRAME_KIND.lost, replicaId, 0, Buffer.from(reason.slice(0, REASON_CHARACTERS_MAX)));
+    this.#reclaimer.wake();
+    return appended;
   }
 
   termAt(replicaId: ReplicaId, index: LogIndex): Term | undefined {

@@ -203,6 +203,7 @@ const ASSERTED_ELSEWHERE: ReadonlySet<string> = new Set([
   // src/broker/metrics/broker-metrics.test.ts
   'disk_refuses_produce',
   'partitions_damaged',
+  'replicas_barred',
   'raft_uncommitted_entries',
   'raft_unapplied_entries',
   'raft_proposals_refused_total',

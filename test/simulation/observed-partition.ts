@@ -5,6 +5,7 @@
 
 import { PARTITIONS_DIRECTORY } from '../../src/broker/partition/log-files.ts';
 import { encodeBatchesHeader } from '../../src/broker/partition/partition-command.ts';
+import { PartitionDamageError } from '../../src/broker/partition/partition-damage-error.ts';
 import { createPartitionResources, type PartitionResources } from '../../src/broker/partition/partition-resources.ts';
 import { PartitionStateMachine } from '../../src/broker/partition/partition-state-machine.ts';
 import { RecordBatch } from '../../src/kafka-protocol/record-batch.ts';
@@ -23,14 +24,20 @@ import type { ListItem, ListObserver } from './list-state-machine.ts';
 import type { SimulatedMachineTime } from './simulated-clock.ts';
 
 /** What the partitions of one simulated process share. */
-export function observedPartitions(disk: Disk, time: SimulatedMachineTime, failed: (error: unknown) => void) {
+export function observedPartitions(
+  disk: Disk,
+  time: SimulatedMachineTime,
+  failed: (error: unknown) => void,
+  damaged: (replicaId: ReplicaId, reason: string) => void,
+) {
   const resources = createPartitionResources({
     disk,
     clock: time,
     timers: time,
     clusterTimeMs: () => undefined,
     onFailure: failed,
-    onDamage: failed,
+    onDamage: (error, directory) =>
+      damaged(Number(directory.slice(directory.lastIndexOf('.') + 1)) as ReplicaId, error.message),
     tailBytesMax: 64 * 1024,
     filesMax: 4,
   });
@@ -43,16 +50,25 @@ export function observedPartitions(disk: Disk, time: SimulatedMachineTime, faile
 }
 
 class ObservedPartition implements StateMachine {
-  readonly #machine: PartitionStateMachine;
+  readonly #replicaId: ReplicaId;
+  #machine: PartitionStateMachine;
+  readonly #resources: PartitionResources;
   readonly #observer: ListObserver;
   #items: ListItem[] = [];
 
   constructor(resources: PartitionResources, replicaId: ReplicaId, observer: ListObserver) {
     this.#observer = observer;
+    this.#resources = resources;
+    this.#replicaId = replicaId;
+    this.#machine = this.#create();
+  }
+
+  #create(): PartitionStateMachine {
+    const replicaId = this.#replicaId;
     // Replicas cut their files differently, which must not matter.
     const settings = { segmentBytes: 16_384 + 3_000 * (replicaId % 7), segmentMs: 1e12, indexIntervalBytes: 256 };
-    this.#machine = new PartitionStateMachine({
-      resources,
+    return new PartitionStateMachine({
+      resources: this.#resources,
       topic: 'simulated',
       partition: 0,
       replicaId,
@@ -91,7 +107,14 @@ class ObservedPartition implements StateMachine {
 
   async restore(checkpoint: StateCheckpoint | undefined): Promise<void> {
     await this.#machine.restore(checkpoint);
-    await this.#readBack();
+    try {
+      await this.#readBack();
+    } catch (error) {
+      // Looks closer than a start does; what it finds is taken for what a start finds.
+      await this.#machine.close();
+      this.#machine = this.#create();
+      throw error;
+    }
     this.#observer.jumped(this.index, this.#items);
   }
 
@@ -99,11 +122,27 @@ class ObservedPartition implements StateMachine {
     const checkpoint = await this.#machine.checkpoint();
     const { log } = this.#machine;
     const expected = this.#items.slice(0, log.endOffset);
+    const read = await this.readLog(expected.length);
     assert(
-      JSON.stringify(await this.#read(expected.length)) === JSON.stringify(expected),
-      'The log reads back as applied',
+      read === undefined || JSON.stringify(read) === JSON.stringify(expected),
+      'The log reads back as applied, or says that it is damaged',
     );
     return checkpoint;
+  }
+
+  /** As a consumer of the files reads it; undefined, and reported, where it is damaged. */
+  async readLog(endOffset: number): Promise<readonly ListItem[] | undefined> {
+    try {
+      return await this.#read(endOffset);
+    } catch (error) {
+      if (!(error instanceof PartitionDamageError)) throw error;
+      this.#resources.onDamage(error, this.#machine.log.directory);
+      return undefined;
+    }
+  }
+
+  markDamaged(reason: string): Promise<void> {
+    return this.#machine.markDamaged(reason);
   }
 
   checkpointDurable(index: LogIndex): void {

@@ -18,7 +18,12 @@ import type { SimulatedNetwork } from './simulated-network.ts';
 export type MachineKind = 'list' | 'partition';
 
 /** A state machine that shows what it holds. */
-type ObservedMachine = StateMachine & { readonly items: readonly ListItem[]; readonly index: LogIndex };
+type ObservedMachine = StateMachine & {
+  readonly items: readonly ListItem[];
+  readonly index: LogIndex;
+  /** What the files hold; undefined if they are found damaged, which is reported. */
+  readLog?(endOffset: number): Promise<readonly ListItem[] | undefined>;
+};
 
 interface ObservedMachines {
   create(replicaId: ReplicaId, observer: ListObserver): ObservedMachine;
@@ -52,6 +57,8 @@ export class SimulatedBroker {
   #machine: SimulatedMachineTime | undefined;
   #driver: RaftDriver | undefined;
   #machines = new Map<RaftGroup, ObservedMachine>();
+  /** Somebody damaged its partition files; if nobody did, damage that is found is a failure. */
+  expectsDamage = false;
   /** Lags the sync of a slow disk, in milliseconds. */
   slowDiskMs = 0;
   /** Syncs that begin before this time take until then: a stalled disk. */
@@ -92,8 +99,14 @@ export class SimulatedBroker {
     this.#storeId = this.#options.random.bytes(16);
   }
 
-  /** Flips bits of a WAL that nobody has open. */
+  /** Flips bits of a WAL that nobody has open, or does worse to partition files. */
   damage(random: SeededRandom): void {
+    const stored = this.#disk.paths().filter((path) => path.startsWith('topics/'));
+    if (stored.length > 0 && random.chance(0.6)) {
+      this.expectsDamage = true;
+      for (let faults = random.pick([1, 1, 3]); faults > 0; faults--) this.#damageStored(random.pick(stored), random);
+      return;
+    }
     const files = this.#disk.paths().filter((path) => /^wal\/[^/]*\.wal$/.test(path));
     if (files.length === 0) return;
     for (let flips = random.pick([1, 1, 5, 30]); flips > 0; flips--) {
@@ -101,6 +114,13 @@ export class SimulatedBroker {
       const { length } = this.#disk.readBytes(path);
       if (length > 0) this.#disk.flipBit(path, random.below(length), random.below(8));
     }
+  }
+
+  #damageStored(path: string, random: SeededRandom): void {
+    if (!this.#disk.paths().includes(path)) return;
+    const { length } = this.#disk.readBytes(path);
+    if (length > 0 && random.chance(0.7)) this.#disk.flipBit(path, random.below(length), random.below(8));
+    else this.#disk.loseFile(path);
   }
 
   /** Replicas that lost so much to damage that they may not act under their ids any more. */
@@ -152,7 +172,11 @@ export class SimulatedBroker {
     const driverRandom = random.fork();
     const machines: ObservedMachines =
       this.#options.machines === 'partition'
-        ? observedPartitions(mount, machine, failed)
+        ? observedPartitions(mount, machine, failed, (replicaId, reason) => {
+            if (!this.expectsDamage) failed(new Error(`Replica ${replicaId} is damaged by nobody: ${reason}`));
+            const replica = this.#driver?.replicasById.get(replicaId);
+            if (replica !== undefined) this.#driver?.stateDamaged(replica.groupId, reason);
+          })
         : {
             create: (replicaId, observer) => new ListStateMachine(mount, replicaId, observer),
             destroyRemains: (replicaId) => mount.removeDirectory(`list-${replicaId}`),

@@ -4,14 +4,19 @@ import type { RaftDriverConfig } from '../../src/raft/raft-driver-config.ts';
 import { brokerId, groupId, replicaId } from '../../src/std/brands.ts';
 import { SeededRandom } from '../../src/std/seeded-random.ts';
 import { RaftOracle } from './raft-oracle.ts';
-import { SimulatedBroker } from './simulated-broker.ts';
+import { type MachineKind, SimulatedBroker } from './simulated-broker.ts';
 import { SimulatedTime } from './simulated-clock.ts';
 import { SimulatedNetwork } from './simulated-network.ts';
 
 const IDS = [1, 2, 3].map(brokerId);
 
 /** Three brokers with `groups` groups of three replicas, whose first leaders are spread over them. */
-export async function smallCluster(seed: number, groups: number, config: Partial<RaftDriverConfig> = {}) {
+export async function smallCluster(
+  seed: number,
+  groups: number,
+  config: Partial<RaftDriverConfig> = {},
+  machines?: MachineKind,
+) {
   const time = new SimulatedTime();
   const random = new SeededRandom(seed);
   const network = new SimulatedNetwork(time, random.fork());
@@ -29,6 +34,7 @@ export async function smallCluster(seed: number, groups: number, config: Partial
         peers: IDS.filter((other) => other !== id),
         wal: { segmentBytes: 2 ** 20, bytesLimit: 16 * 2 ** 20, cacheBytes: 2 ** 20 },
         config,
+        machines,
         failed: (error) => {
           failure ??= error;
         },

@@ -48,6 +48,7 @@ function setUp() {
     }),
     disk: () => disk,
     damagedReplicas: () => disk.damaged,
+    barredReplicas: () => disk.damaged - 1,
     groupLags: () => [{ group: 'g"1', topic: 't', partition: 0, lag: 6 }],
   });
   const value = async (name: string, labels = '') => {
@@ -114,6 +115,7 @@ describe('createMetricsRegistry()', () => {
     expect(await value('partitions_damaged')).toBe(0);
     disk.damaged = 2;
     expect(await value('partitions_damaged')).toBe(2);
+    expect(await value('replicas_barred')).toBe(1);
     expect(await value('disk_refuses_produce')).toBe(0);
     disk.refusesProduce = true;
     expect(await value('disk_refuses_produce')).toBe(1);

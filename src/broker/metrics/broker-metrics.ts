@@ -174,11 +174,22 @@ function registerRaft(registry: Registry, { groups, driver, cluster }: MetricSou
   );
 }
 
-function registerPartitions(registry: Registry, { cluster, groups, groupLags, damagedReplicas }: MetricSources): void {
+function registerPartitions(
+  registry: Registry,
+  { cluster, groups, groupLags, damagedReplicas, barredReplicas }: MetricSources,
+): void {
   registerGauge(
     registry,
     { name: 'partitions_damaged', help: 'Replicas of this broker whose files were found damaged since its start' },
     () => damagedReplicas(),
+  );
+  registerGauge(
+    registry,
+    {
+      name: 'replicas_barred',
+      help: 'Replicas of this broker that neither vote nor lead because a disk lost something of them that is not repaired yet',
+    },
+    () => barredReplicas(),
   );
   registerGauge(registry, { name: 'partitions', help: 'Replicas of partitions on this broker' }, () =>
     sumOf(cluster.partitions(), () => 1),

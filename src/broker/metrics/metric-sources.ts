@@ -56,6 +56,8 @@ export interface MetricSources {
   disk(): DiskFacts;
   /** Replicas whose files were found damaged since the start. */
   damagedReplicas(): number;
+  /** Replicas that lost something to a damaged disk and are not repaired yet. */
+  barredReplicas(): number;
   /** Of the groups that this broker coordinates. */
   groupLags(): Iterable<GroupLag>;
 }

@@ -4,6 +4,7 @@
  * Nothing of it is believed before all of it is there: the new segments are files that no checkpoint names, removed again if the stream fails and cut by restore after a crash. Base offsets only
  * grow, so they never meet a file of the old log.
  */
+import { CatchUpDataError } from '../../raft/catch-up-data-error.ts';
 import type { CatchUpStream } from '../../raft/state-machine.ts';
 import { type CatchUpPiece, type CatchUpState, decodeCatchUpPiece } from './catch-up-codec.ts';
 import { LogSegment } from './log-segment.ts';
@@ -35,7 +36,7 @@ export async function receiveCatchUp(
 ): Promise<ReceivedCatchUp> {
   const receiver = new Receiver(resources, log);
   try {
-    for await (const piece of stream.pieces()) await receiver.take(decodeCatchUpPiece(piece));
+    for await (const piece of stream.pieces()) await receiver.take(decoded(() => decodeCatchUpPiece(piece)));
     return await receiver.finish();
   } catch (error) {
     await receiver.discard();
@@ -66,27 +67,28 @@ class Receiver {
 
   async take(piece: CatchUpPiece): Promise<void> {
     if (piece.kind === 'begin') {
-      if (this.#nextOffset !== undefined) throw new Error('A catch-up begins twice');
+      if (this.#nextOffset !== undefined) throw new CatchUpDataError('A catch-up begins twice');
       this.#isReplacing = piece.fromOffset > this.#log.endOffset;
       this.#nextOffset = piece.fromOffset;
       this.#stateBytes = piece.stateBytes;
-    } else if (this.#nextOffset === undefined) throw new Error('A catch-up does not begin with its first piece');
+    } else if (this.#nextOffset === undefined)
+      throw new CatchUpDataError('A catch-up does not begin with its first piece');
     else if (piece.kind === 'data') await this.#takeData(piece.bytes);
     else {
       this.#stateReceived += piece.bytes.length;
-      if (this.#stateReceived > this.#stateBytes) throw new Error('A catch-up has more state than it said');
+      if (this.#stateReceived > this.#stateBytes) throw new CatchUpDataError('A catch-up has more state than it said');
       this.#statePieces.push(piece.bytes);
     }
   }
 
   async finish(): Promise<ReceivedCatchUp> {
     if (this.#nextOffset === undefined || this.#stateReceived !== this.#stateBytes || this.#partial.length > 0) {
-      throw new Error('A catch-up ends early');
+      throw new CatchUpDataError('A catch-up ends early');
     }
-    const state = decodePartitionState(Buffer.concat(this.#statePieces));
+    const state = decoded(() => decodePartitionState(Buffer.concat(this.#statePieces)));
     const endOffset = Math.max(this.#nextOffset, this.#isReplacing ? 0 : this.#log.endOffset);
     if (state.logEndOffset !== endOffset) {
-      throw new Error(`A catch-up ends at offset ${endOffset} instead of ${state.logEndOffset}`);
+      throw new CatchUpDataError(`A catch-up ends at offset ${endOffset} instead of ${state.logEndOffset}`);
     }
     await this.#write();
     const own = this.#isReplacing
@@ -107,7 +109,7 @@ class Receiver {
     let at = 0;
     while (bytes.length - at >= BATCH_HEADER_BYTES) {
       const sizeBytes = storedSizeBytes(bytes, at);
-      if (sizeBytes < BATCH_HEADER_BYTES) throw new Error(`A catch-up has a batch of ${sizeBytes} bytes`);
+      if (sizeBytes < BATCH_HEADER_BYTES) throw new CatchUpDataError(`A catch-up has a batch of ${sizeBytes} bytes`);
       if (at + sizeBytes > bytes.length) break;
       await this.#takeBatch(bytes, at, sizeBytes);
       at += sizeBytes;
@@ -117,10 +119,10 @@ class Receiver {
 
   async #takeBatch(bytes: Uint8Array, at: number, sizeBytes: number): Promise<void> {
     const flaw = storedBatchFlaw(bytes, at, bytes.length);
-    if (flaw !== undefined) throw new Error(`A catch-up has a damaged batch: ${flaw}`);
+    if (flaw !== undefined) throw new CatchUpDataError(`A catch-up has a damaged batch: ${flaw}`);
     const baseOffset = storedBaseOffset(bytes, at);
     if (baseOffset !== this.#nextOffset) {
-      throw new Error(`A catch-up goes on with offset ${baseOffset} instead of ${this.#nextOffset}`);
+      throw new CatchUpDataError(`A catch-up goes on with offset ${baseOffset} instead of ${this.#nextOffset}`);
     }
     const nextOffset = storedNextOffset(bytes, at);
     this.#nextOffset = nextOffset;
@@ -153,5 +155,14 @@ class Receiver {
     segment.writtenBytes += this.#unwrittenBytes;
     this.#unwritten = [];
     this.#unwrittenBytes = 0;
+  }
+}
+
+/** What cannot be decoded is the stream's fault, whoever finds it. */
+function decoded<T>(decode: () => T): T {
+  try {
+    return decode();
+  } catch (error) {
+    throw new CatchUpDataError(`A catch-up cannot be decoded: ${(error as Error).message}`, { cause: error });
   }
 }

@@ -13,6 +13,8 @@ import type { PartitionResources } from './partition-resources.ts';
 export const PARTITIONS_DIRECTORY = 'topics';
 /** Index entries worth two more files and two more syncs; a lookup scans the log for what is missing. */
 const INDEX_ENTRIES_MIN = 32;
+/** Name of the file that says that others are damaged. */
+const DAMAGE_MARK = 'damaged';
 /** Kafka allows 249 characters for a topic; with partition and replica the name of a directory must not exceed 255. */
 const TOPIC_CHARACTERS_MAX = 200;
 
@@ -102,6 +104,19 @@ export class LogFiles {
     } finally {
       await file.close();
     }
+  }
+
+  /** Leaves a durable mark that something in these files is damaged, for {@link checkMark} after the next start. {@link restore} removes it, when it removes everything else. */
+  async mark(reason: string): Promise<void> {
+    await this.writeStateFile(DAMAGE_MARK, Buffer.from(reason));
+    await this.syncNames();
+  }
+
+  /** Rejects with a {@link PartitionDamageError} if there is a mark. */
+  async checkMark(): Promise<void> {
+    const path = `${this.#directory}/${DAMAGE_MARK}`;
+    if ((await this.#resources.disk.sizeOf(path)) === undefined) return;
+    throw new PartitionDamageError(path, 'a file of this replica was found damaged before');
   }
 
   /** Makes created and removed names durable. */
@@ -221,8 +236,9 @@ export class LogFiles {
 
   /** Removes the replica's directory durably. */
   async destroy(): Promise<void> {
-    if (!this.#hasDirectory) return;
     const { disk } = this.#resources;
+    // A restore that failed at once did not look.
+    if (!this.#hasDirectory && (await disk.list(this.#directory)).length === 0) return;
     await disk.removeDirectory(this.#directory);
     await disk.syncDirectory(PARTITIONS_DIRECTORY);
   }

@@ -3,7 +3,9 @@
  *
  * Nothing is cut or skipped because of it: the replica is barred and repaired from its peers (DECISIONS W6), and nothing of the damaged range is ever served.
  */
-export class PartitionDamageError extends Error {
+import { StateDamageError } from '../../raft/state-damage-error.ts';
+
+export class PartitionDamageError extends StateDamageError {
   override name = 'PartitionDamageError';
   /** File that is damaged, relative to the data directory. */
   readonly path: string;

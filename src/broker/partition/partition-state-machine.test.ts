@@ -7,6 +7,8 @@ import {
   testBatch,
 } from '../../../test/support/partition-fixture.ts';
 import { ErrorCode } from '../../kafka-protocol/error-codes.ts';
+import { CatchUpDataError } from '../../raft/catch-up-data-error.ts';
+import { StateDamageError } from '../../raft/state-damage-error.ts';
 import type { CatchUpStream, StateCheckpoint } from '../../raft/state-machine.ts';
 import { SeededRandom } from '../../std/seeded-random.ts';
 import { encodeExpireProducers } from './partition-command.ts';
@@ -283,6 +285,34 @@ describe('PartitionStateMachine', () => {
     fixture.platter.kill(new SeededRandom(1));
     fixture.platter.loseFile(logPath!);
     await expect(fixture.start(checkpoint)).rejects.toThrow(/Damage in .*\.log: the file is missing/);
+    expect(fixture.damages).toHaveLength(1);
+  });
+
+  it('begins with nothing after a restore that failed, and leaves nothing of it', async () => {
+    for (const fault of ['log', 'state', 'mark'] as const) {
+      const fixture = new PartitionFixture();
+      await fixture.start();
+      const producers = Array.from({ length: 100 }, (_, id) =>
+        testBatch({ options: { producerId: id, producerEpoch: 0, baseSequence: 0 } }),
+      );
+      fixture.apply(batchesCommand(producers));
+      const checkpoint = await fixture.checkpoint();
+      if (fault === 'mark') await fixture.time.settle(fixture.machine.markDamaged('Read back wrong'));
+      fixture.platter.crash(new SeededRandom(1), 'lose');
+      if (fault !== 'mark') fixture.platter.loseFile(fixture.platter.paths().find((path) => path.endsWith(fault))!);
+      await expect(fixture.start(checkpoint)).rejects.toThrow(StateDamageError);
+      await fixture.time.settle(fixture.machine.restore(undefined));
+      expect(fixture.platter.paths()).toEqual([]);
+      expect([fixture.machine.appliedIndex, fixture.machine.producers.count]).toEqual([0, 0]);
+      for (let i = 0; i < 10; i++) fixture.apply(batchesCommand([testBatch()]));
+      const expected = await fixture.readAll();
+      const again = await fixture.checkpoint();
+      fixture.machine.checkpointDurable(again.index);
+      await fixture.time.drain();
+      fixture.platter.crash(new SeededRandom(1), 'lose');
+      await fixture.start(again);
+      expectSameBatches(await fixture.readAll(), expected);
+    }
   });
 
   it('removes the files of passed segments only after a checkpoint without them is durable', async () => {
@@ -405,7 +435,7 @@ describe('catch-up', () => {
       catchUp(leader, follower, undefined, (piece) => {
         piece[piece.length - 1]! ^= 4;
       }),
-    ).rejects.toThrow('checksum');
+    ).rejects.toThrow(CatchUpDataError);
     expect(follower.machine.log.endOffset).toBe(0);
   });
 

@@ -135,10 +135,23 @@ export class PartitionStateMachine implements StateMachine {
 
   async restore(checkpoint: StateCheckpoint | undefined): Promise<void> {
     if (checkpoint === undefined) {
+      // An attempt that failed adopted nothing. Files of an adopted log would be removed under the names that the empty one uses again.
+      assert(this.#index === 0 && this.log.segments.length === 0, 'A state that was restored is not restored again');
+      this.#stateFile = undefined;
       await this.log.files.restore([], undefined);
       this.#extension?.restoreState(NO_BYTES);
       return;
     }
+    try {
+      await this.#restore(checkpoint);
+    } catch (error) {
+      if (error instanceof PartitionDamageError) this.#resources.onDamage(error, this.log.directory);
+      throw error;
+    }
+  }
+
+  async #restore(checkpoint: StateCheckpoint): Promise<void> {
+    await this.log.files.checkMark();
     const decoded = decodePartitionCheckpoint(checkpoint.payload);
     assert(decoded.replicaId === this.#replicaId, `A checkpoint of replica ${decoded.replicaId} is not ours`);
     assert(decoded.index === checkpoint.index && decoded.term === checkpoint.term, 'A checkpoint is of another index');
@@ -199,6 +212,10 @@ export class PartitionStateMachine implements StateMachine {
       this.onApplied();
       return this.#checkpoint(this.log.cutNow());
     });
+  }
+
+  markDamaged(reason: string): Promise<void> {
+    return this.log.withCut(() => this.log.files.mark(reason));
   }
 
   async close(): Promise<void> {
