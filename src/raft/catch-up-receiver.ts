@@ -47,6 +47,7 @@ export class CatchUpReceiver {
     // A leader runs one catch-up for a follower at a time: it gave up the one before, and the word of it may not have got through.
     const before = replica === undefined ? undefined : this.#receiving.get(replica);
     if (before?.isFrom(peer) === true) before.fail('The leader began another one');
+    if (replica !== undefined) this.#followAgain(peer, replica, item);
     const problem = this.#problem(replica, item);
     if (problem !== undefined || replica === undefined) {
       const reason = problem ?? 'Unknown replica';
@@ -65,6 +66,19 @@ export class CatchUpReceiver {
       () => this.#context.enqueue(() => receiving.begin()),
       (error: unknown) => this.#context.fail(error),
     );
+  }
+
+  /**
+   * A replica that campaigned in vain has forgotten its leader. Entries would remind it, but to one that needs a catch-up none are sent; so what the peer announces, and still
+   * stands for, counts again.
+   */
+  #followAgain(peer: Peer, replica: GroupReplica, item: Extract<CatchUpItem, { kind: 'catchUpStart' }>): void {
+    const { core, replicaId } = replica;
+    const announced = peer.leaderships.get(item.groupId);
+    if (core === undefined || core.leaderId !== 0 || replicaId !== item.to || announced?.receiver !== replicaId) return;
+    if (announced.leader !== item.from || announced.term !== item.term || item.term < core.term || !peer.fit) return;
+    const { nowMs } = this.#context;
+    this.#context.step(replica, { kind: 'leaderAnnounced', nowMs, leader: item.from, term: item.term });
   }
 
   #problem(
