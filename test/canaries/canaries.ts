@@ -261,7 +261,9 @@ export const CANARIES: readonly Canary[] = [
     bug: 'A recreated topic finds the files of the one before (KAFKA-14616, ra)',
     harness: 'cluster',
     file: 'src/broker/partition/log-files.ts',
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: it is source text
     find: '-${partition}.${replicaId}`;',
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: it is source text
     replace: '-${partition}.${replicaId > 0 ? 1 : 0}`;',
   },
   {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { type ClusterResult, ClusterSimulation } from './cluster-simulation.ts';
 
 /** `CLUSTER_SEEDS=1..500 npx vitest run test/simulation/cluster` runs more; so does `npm run simulate -- --cluster`. */
-const [first, last] = (process.env['CLUSTER_SEEDS'] ?? '1..30').split('..').map(Number) as [number, number];
+const [first, last] = (process.env.CLUSTER_SEEDS ?? '1..30').split('..').map(Number) as [number, number];
 
 /** Seeds that found something once: what it was, and in which part. */
 const REGRESSIONS: readonly (readonly [seed: number, found: string])[] = [
