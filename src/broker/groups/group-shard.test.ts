@@ -733,6 +733,27 @@ describe('GroupState', () => {
     );
   });
 
+  it('deletes a group with the same records whether or not the replica restarted meanwhile', () => {
+    const offset = { topic: 't', topicId: TOPIC_ID, offset: 0, leaderEpoch: 0, metadata: '' };
+    const straight = new GroupState();
+    straight.apply({
+      kind: 'commitOffsets',
+      groupId: 'b',
+      generation: -1,
+      memberId: '',
+      groupInstanceId: null,
+      timestampMs: 0,
+      offsets: [
+        { ...offset, partition: 1 },
+        { ...offset, partition: 0 },
+      ],
+    });
+    const restarted = new GroupState();
+    restarted.restore(decodeGroupSnapshot(encodeGroupSnapshot(straight.snapshot())));
+    const deletion = { kind: 'deleteGroup', groupId: 'b' } as const;
+    expect(restarted.apply(deletion)).toEqual(straight.apply(deletion));
+  });
+
   it('stops at a command that it does not know', () => {
     expect(() => decodeGroupCommand(new Uint8Array([0, 99]))).toThrow('Unknown kind 99');
     expect(() => decodeGroupCommand(new Uint8Array([1, 1]))).toThrow('Unknown version 1');

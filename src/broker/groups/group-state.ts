@@ -57,14 +57,9 @@ export class GroupState {
 
   /** Everything, for a checkpoint; sorted, so that replicas with equal state give equal bytes. */
   snapshot(): { group: DurableGroup; offsets: { topic: string; partition: number; value: CommittedOffset }[] }[] {
-    return [...this.#groups.values()].sort(byKey((group) => group.groupId)).map((group) => ({
-      group,
-      offsets: [...group.offsets]
-        .sort(byKey(([topic]) => topic))
-        .flatMap(([topic, partitions]) =>
-          [...partitions].sort(([a], [b]) => a - b).map(([partition, value]) => ({ topic, partition, value })),
-        ),
-    }));
+    return [...this.#groups.values()]
+      .sort(byKey((group) => group.groupId))
+      .map((group) => ({ group, offsets: [...sortedOffsets(group)] }));
   }
 
   restore(snapshot: ReturnType<GroupState['snapshot']>): void {
@@ -181,11 +176,22 @@ function findDurableMember(
 function tombstones(group: MutableGroup): GroupRecord[] {
   const { groupId } = group;
   const records: GroupRecord[] = [];
-  for (const [topic, partitions] of group.offsets) {
-    for (const partition of partitions.keys()) records.push({ kind: 'offset', groupId, topic, partition, value: null });
+  for (const { topic, partition } of sortedOffsets(group)) {
+    records.push({ kind: 'offset', groupId, topic, partition, value: null });
   }
   records.push({ kind: 'group', groupId, value: null });
   return records;
+}
+
+/** In an order of its own: that of the maps depends on whether this replica restarted from a checkpoint, and what is derived from the state has to be the same on all (DECISIONS P1). */
+function* sortedOffsets(
+  group: MutableGroup,
+): Generator<{ topic: string; partition: number; value: CommittedOffset }, void, undefined> {
+  for (const [topic, partitions] of [...group.offsets].sort(byKey(([name]) => name))) {
+    for (const [partition, value] of [...partitions].sort(([left], [right]) => left - right)) {
+      yield { topic, partition, value };
+    }
+  }
 }
 
 function setOffset(group: MutableGroup, topic: string, partition: number, value: CommittedOffset): void {
