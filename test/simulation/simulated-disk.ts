@@ -7,8 +7,8 @@
  * a hash, so two runs of a seed can be compared.
  */
 import { assert } from '../../src/std/assert.ts';
-import { crc32c } from '../../src/std/crc32c.ts';
 import { SeededRandom } from '../../src/std/seeded-random.ts';
+import { EventHash } from './event-hash.ts';
 import type { SimulatedMachineTime, SimulatedTime } from './simulated-clock.ts';
 import { type LossMode, SimulatedFile } from './simulated-file.ts';
 import { parentOf, SimulatedMount } from './simulated-mount.ts';
@@ -73,11 +73,12 @@ export class SimulatedDisk {
   #mount: SimulatedMount | undefined;
   /** May be lowered and raised while running; a write that needs more fails with ENOSPC. */
   capacityBytes: number;
+  /** For a new file: who sees what becomes durable in it. */
+  watchSyncs: (path: string) => ((pages: readonly Uint8Array[]) => void) | undefined = () => undefined;
   /** Called for each operation before its effect. */
   onOperation: (operation: DiskOperation) => DiskFault | undefined = () => undefined;
   operations = 0;
-  /** Hash of all operations so far, with the bytes written. */
-  hash = 0;
+  readonly #hash = new EventHash();
 
   constructor(time: SimulatedTime, options: SimulatedDiskOptions = {}) {
     this.#time = time;
@@ -126,6 +127,11 @@ export class SimulatedDisk {
   /** Sectors of un-synced writes in one file (writes still in flight not counted). */
   pendingSectors(path: string): number {
     return this.#file(path).pendingSectors;
+  }
+
+  /** Hash of all operations so far, with the bytes written. */
+  get hash(): number {
+    return this.#hash.value;
   }
 
   /** An independent disk with the same content and the same un-synced operations, unmounted. */
@@ -210,8 +216,8 @@ export class SimulatedDisk {
   ): { delayMs: number; fault: DiskFault | undefined } {
     const length = typeof bytes === 'number' ? bytes : bytes.length;
     const operation: DiskOperation = { number: ++this.operations, kind, path, position, length };
-    const content = typeof bytes === 'number' ? 0 : crc32c(bytes);
-    this.hash = crc32c(Buffer.from(`${kind} ${path} ${position} ${length} ${content} ${this.#time.now}`), this.hash);
+    this.#hash.text(kind).text(path).number(position).number(length).number(this.#time.now);
+    if (typeof bytes !== 'number') this.#hash.bytes(bytes);
     const fault = this.onOperation(operation);
     return { delayMs: fault?.delayMs ?? this.#latencyMs(operation, this.random), fault };
   }
@@ -231,6 +237,7 @@ export class SimulatedDisk {
 
   createFile(path: string): SimulatedFile {
     const file = new SimulatedFile(this.#nextFileId++);
+    file.onDurable = this.watchSyncs(path);
     this.changeNames([parentOf(path)], [[path, file]]);
     return file;
   }

@@ -30,6 +30,8 @@ export class SimulatedFile {
   #pending: PendingOperation[] = [];
   /** Operations that left the pending list since the file was made. */
   #settled = 0;
+  /** Sees the pages that a sync makes durable. */
+  onDurable: ((pages: readonly Uint8Array[]) => void) | undefined;
 
   constructor(id: number) {
     this.id = id;
@@ -63,9 +65,13 @@ export class SimulatedFile {
   }
 
   write(position: number, given: Uint8Array): void {
-    if (given.length === 0) return;
     // A Buffer's slice is a view: pages made with it would share memory, and what was written later would change what is durable.
-    const bytes = new Uint8Array(given.buffer, given.byteOffset, given.length);
+    this.writeOwned(position, new Uint8Array(given));
+  }
+
+  /** As {@link write}, of bytes that nobody changes any more: whole pages become views of them. */
+  writeOwned(position: number, bytes: Uint8Array): void {
+    if (bytes.length === 0) return;
     const written = new Map<number, Uint8Array>();
     const end = position + bytes.length;
     for (let page = Math.floor(position / PAGE_BYTES); page * PAGE_BYTES < end; page++) {
@@ -76,7 +82,7 @@ export class SimulatedFile {
       let content: Uint8Array;
       if (piece.length === PAGE_BYTES && Buffer.compare(piece, ZERO_PAGE) === 0) content = ZERO_PAGE;
       else {
-        content = piece.length === PAGE_BYTES ? piece.slice() : (this.#pages.get(page) ?? ZERO_PAGE).slice();
+        content = piece.length === PAGE_BYTES ? piece : new Uint8Array(this.#pages.get(page) ?? ZERO_PAGE);
         if (piece.length < PAGE_BYTES) content.set(piece, from - pageStart);
       }
       this.#pages.set(page, content);
@@ -94,7 +100,13 @@ export class SimulatedFile {
 
   /** Makes durable what was complete when the sync was issued ({@link operations} at that time). */
   sync(covered: number): void {
-    for (const operation of this.#settle(covered)) this.#makeDurable(operation, undefined);
+    const flushed: Uint8Array[] = [];
+    for (const operation of this.#settle(covered)) {
+      this.#makeDurable(operation, undefined);
+      if (this.onDurable === undefined || operation.kind !== 'write') continue;
+      for (const page of operation.pages.values()) if (page !== ZERO_PAGE) flushed.push(page);
+    }
+    if (flushed.length > 0) this.onDurable?.(flushed);
   }
 
   /** A failed sync: the system forgets that these writes are dirty, so they stay visible and no later sync saves them (ATC'20, "Can applications recover from fsync failures?"). */

@@ -1,4 +1,5 @@
 /** What all simulated clients share: a client of their own, the history, and when to stop. */
+import type { ClusterTruth } from './cluster-truth.ts';
 import type { SimulatedHistory } from './simulated-history.ts';
 import type { VirtualClient } from './virtual-client.ts';
 
@@ -7,6 +8,7 @@ export interface ActorContext {
   readonly history: SimulatedHistory;
   /** Milliseconds between two things it does, on average. */
   readonly paceMs: number;
+  readonly truth: ClusterTruth;
 }
 
 export abstract class Actor {

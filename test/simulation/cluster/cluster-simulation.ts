@@ -15,10 +15,11 @@ import { SimulatedNetwork } from '../simulated-network.ts';
 import { ClusterFaults } from './cluster-faults.ts';
 import { ClusterOracle } from './cluster-oracle.ts';
 import { type ClusterPlan, drawPlan } from './cluster-plan.ts';
+import { ClusterTruth } from './cluster-truth.ts';
 import { ClusterWorkload } from './cluster-workload.ts';
 import { addCoverage, type Coverage } from './coverage.ts';
 import { SimulatedClientNetwork } from './simulated-client-network.ts';
-import { SimulatedHistory } from './simulated-history.ts';
+import { type Key, SimulatedHistory } from './simulated-history.ts';
 import { SimulatedNode } from './simulated-node.ts';
 import { SimulatedPeerPorts } from './simulated-peer-network.ts';
 
@@ -73,7 +74,11 @@ export class ClusterSimulation {
     this.#network = new SimulatedNetwork(this.#time, random.fork(), { latencyMs, budgetBytes: plan.budgetBytes });
     this.#clients = new SimulatedClientNetwork(this.#time, random.fork(), latencyMs);
     const fail = (error: unknown): void => this.#fail(error);
-    this.#oracle = new ClusterOracle(fail);
+    this.#oracle = new ClusterOracle({
+      fail,
+      durableOf: (brokerId) => this.#nodes[brokerId - 1]?.durableWal,
+      wallOffsetMs: this.#time.wallMs() - this.#time.now,
+    });
     this.#network.onSend = (_from, _to, channel, bytes) => this.#oracle.sent(channel, bytes);
     const peers = new SimulatedPeerPorts(this.#network);
     this.#nodes = Array.from(
@@ -102,6 +107,7 @@ export class ClusterSimulation {
       plan,
       history: this.#history,
       nodes: this.#nodes,
+      truth: new ClusterTruth(this.#oracle, (key) => this.#groupOf(key)),
       fail,
       log: (line) => this.#log(line),
     });
@@ -332,6 +338,17 @@ export class ClusterSimulation {
       throw new Violation(`${worst.kind}: ${worst.detail} (${JSON.stringify(verdict.counts)})`);
     }
     return verdict;
+  }
+
+  /** Which group holds a key now; undefined if no broker says it. */
+  #groupOf({ topic, topicId, partition }: Key): number | undefined {
+    for (const node of this.#nodes) {
+      const known = imageOf(node)?.topics.get(topic);
+      if (known === undefined || (topicId !== undefined && known.topicId !== topicId)) continue;
+      const placement = known.partitions[partition];
+      if (placement !== undefined) return placement.groupId;
+    }
+    return undefined;
   }
 
   /** Replicas are equal byte by byte. */

@@ -12,6 +12,7 @@ import { Violation } from '../raft-oracle.ts';
 import type { SimulatedTime } from '../simulated-clock.ts';
 import type { Actor, ActorContext } from './actor.ts';
 import type { ClusterPlan } from './cluster-plan.ts';
+import type { ClusterTruth } from './cluster-truth.ts';
 import { GroupAssignments, GroupMember, OffsetRegister } from './group-clients.ts';
 import { EndAsker, Follower, NO_TOPIC_ID, Poller } from './partition-reader.ts';
 import { PlainSender } from './plain-sender.ts';
@@ -28,6 +29,7 @@ export interface ClusterWorkloadOptions {
   readonly plan: ClusterPlan;
   readonly history: SimulatedHistory;
   readonly nodes: readonly SimulatedNode[];
+  readonly truth: ClusterTruth;
   readonly fail: (error: unknown) => void;
   readonly log: (line: string) => void;
 }
@@ -384,7 +386,7 @@ export class ClusterWorkload {
 
   /** A patient client still waits for an old leader when others have found the new one: who answers it then must not answer from before. */
   #context(paceMs: number, patience = 1): ActorContext {
-    const { time, network, random, plan, nodes, history, fail } = this.#options;
+    const { time, network, random, plan, nodes, history, truth, fail } = this.#options;
     const client = new VirtualClient({
       time,
       network,
@@ -393,7 +395,7 @@ export class ClusterWorkload {
       requestTimeoutMs: patience * plan.requestTimeoutMs,
       broken: fail,
     });
-    return { client, history, paceMs };
+    return { client, history, paceMs, truth };
   }
 
   #sleep(ms: number): Promise<void> {

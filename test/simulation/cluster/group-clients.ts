@@ -8,12 +8,14 @@ import { offsetFetchApi } from '../../../src/kafka-protocol/messages/offset-fetc
 import { syncGroupApi } from '../../../src/kafka-protocol/messages/sync-group.ts';
 import { nameOfCode, outcomeOfCode } from '../../chaos/clients/outcome.ts';
 import { Actor, type ActorContext } from './actor.ts';
-import { Poller } from './partition-reader.ts';
-import type { Key } from './simulated-history.ts';
+import { Poller, QUESTIONS_MAX } from './partition-reader.ts';
+import { type Key, ProcessPool } from './simulated-history.ts';
 import { RoutedConnection } from './virtual-client.ts';
 
 const OFFSET_COMMIT_VERSION = 6;
 const OFFSET_FETCH_VERSION = 5;
+/** Of the writer of a register, now and then. */
+const REST_MS = 1_500;
 
 interface Membership {
   readonly generation: number;
@@ -26,22 +28,27 @@ class GroupOffsets {
   readonly #context: ActorContext;
   readonly #group: string;
   readonly #coordinator: RoutedConnection;
-  #process: number;
+  readonly #processes: ProcessPool;
 
   constructor(context: ActorContext, group: string) {
     this.#context = context;
     this.#group = group;
     this.#coordinator = RoutedConnection.toCoordinator(context.client, group);
-    this.#process = context.history.newProcess();
+    this.#processes = new ProcessPool(context.history);
   }
 
   /** The error code; undefined if unknown. */
-  async commit({ key, topic, partition }: Key, offset: number, member = NO_MEMBER): Promise<number | undefined> {
+  async commit(
+    { key, topic, partition, topicId }: Key,
+    offset: number,
+    member = NO_MEMBER,
+  ): Promise<number | undefined> {
     const { history, client } = this.#context;
     const connection = await this.#coordinator.get();
     if (connection === undefined) return undefined;
     const value = { group: this.#group, offsets: { [key]: offset } };
-    history.client(this.#process, 'invoke', 'commit', value);
+    const process = this.#processes.take();
+    history.client(process, 'invoke', 'commit', value);
     let code: number | undefined;
     let reason = 'network';
     try {
@@ -67,13 +74,15 @@ class GroupOffsets {
       reason = (error as Error).message;
     }
     if (code === ErrorCode.NONE) {
-      history.client(this.#process, 'ok', 'commit', value);
+      this.#context.truth.offsetCommitted(this.#group, { key, topic, partition, topicId }, offset);
+      history.client(process, 'ok', 'commit', value);
+      this.#processes.giveBack(process);
       return code;
     }
     // A commit whose leader stepped down may be done all the same.
     const type = code === undefined || code === ErrorCode.NOT_COORDINATOR ? 'info' : outcomeOfCode(code);
-    history.client(this.#process, type, 'commit', value, { error: [reason] });
-    if (type === 'info') this.#process = history.newProcess();
+    history.client(process, type, 'commit', value, { error: [reason] });
+    if (type !== 'info') this.#processes.giveBack(process);
     this.#coordinator.lose();
     return code;
   }
@@ -84,7 +93,8 @@ class GroupOffsets {
     const connection = await this.#coordinator.get();
     if (connection === undefined) return undefined;
     const group = this.#group;
-    history.client(this.#process, 'invoke', 'committed', { group, offsets: {} });
+    const process = this.#processes.take();
+    history.client(process, 'invoke', 'committed', { group, offsets: {} });
     let reason = 'network';
     try {
       const answer = await connection.request(
@@ -95,14 +105,16 @@ class GroupOffsets {
       );
       const found = answer.topics[0]?.partitions[0];
       if (answer.errorCode === 0 && found?.errorCode === 0) {
-        history.client(this.#process, 'ok', 'committed', { group, offsets: { [key]: found.committedOffset } });
+        history.client(process, 'ok', 'committed', { group, offsets: { [key]: found.committedOffset } });
+        this.#processes.giveBack(process);
         return found.committedOffset;
       }
       reason = nameOfCode(answer.errorCode === 0 ? (found?.errorCode ?? -1) : answer.errorCode);
     } catch (error) {
       reason = (error as Error).message;
     }
-    history.client(this.#process, 'fail', 'committed', { group, offsets: {} }, { error: [reason] });
+    history.client(process, 'fail', 'committed', { group, offsets: {} }, { error: [reason] });
+    this.#processes.giveBack(process);
     this.#coordinator.lose();
     return undefined;
   }
@@ -112,7 +124,7 @@ class GroupOffsets {
   }
 }
 
-/** The offset of a group as a register: one writer that only grows, and reads. */
+/** The offset of a group as a register: one writer that only grows and rests now and then, and readers that do not wait for one answer before they ask again. */
 export class OffsetRegister extends Actor {
   readonly #key: Key;
   readonly #offsets: GroupOffsets;
@@ -126,12 +138,20 @@ export class OffsetRegister extends Actor {
   }
 
   protected async run(): Promise<void> {
-    let next = 1;
-    while (this.isRunning) {
+    const { client } = this.context;
+    const asking = new Set<Promise<unknown>>();
+    for (let next = 1; this.isRunning; ) {
       await this.pace();
-      if (this.#isWriter) await this.#offsets.commit(this.#key, next++);
-      else await this.#offsets.read(this.#key);
+      if (this.#isWriter) {
+        await this.#offsets.commit(this.#key, next++);
+        // What was acknowledged last is not hidden by the next one for a while.
+        if (client.options.random.chance(0.05)) await client.sleep(client.options.random.next() * REST_MS);
+      } else if (asking.size < QUESTIONS_MAX) {
+        const asked: Promise<unknown> = this.#offsets.read(this.#key).then(() => asking.delete(asked));
+        asking.add(asked);
+      }
     }
+    await Promise.all(asking);
     this.#offsets.close();
   }
 }

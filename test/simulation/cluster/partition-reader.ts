@@ -2,18 +2,20 @@
 import { ErrorCode } from '../../../src/kafka-protocol/error-codes.ts';
 import { fetchApi } from '../../../src/kafka-protocol/messages/fetch.ts';
 import { listOffsetsApi } from '../../../src/kafka-protocol/messages/list-offsets.ts';
-import { iterateBatches } from '../../../src/kafka-protocol/record-batch.ts';
+import { iterateBatches, type RecordBatch } from '../../../src/kafka-protocol/record-batch.ts';
 import { readRecords } from '../../../src/kafka-protocol/records.ts';
 import { CheckedError } from '../../chaos/checker/check-answers.ts';
 import { decodeValue } from '../../chaos/clients/keys.ts';
 import { nameOfCode } from '../../chaos/clients/outcome.ts';
 import type { Attributes } from '../../chaos/history/history.ts';
 import { Actor, type ActorContext } from './actor.ts';
-import type { Key } from './simulated-history.ts';
+import { type Key, ProcessPool } from './simulated-history.ts';
 import { RoutedConnection } from './virtual-client.ts';
 
 const LIST_OFFSETS_VERSION = 5;
 const END = -1;
+/** Asked and not answered yet. */
+export const QUESTIONS_MAX = 10;
 const BY_TOPIC_ID_VERSION = 13;
 export const NO_TOPIC_ID = 'AAAAAAAAAAAAAAAAAAAAAA';
 
@@ -82,7 +84,9 @@ export class Poller {
         );
         return false;
       }
-      const read = readFrom(records, this.position);
+      const read = readFrom(records, this.position, (batch) =>
+        this.#context.truth.fetched(this.#key, batch.baseOffset, batch.bytes),
+      );
       if (read.kind === 'corrupt') {
         this.#failed([CheckedError.corruptBatch, key, read.baseOffset]);
         return false;
@@ -111,10 +115,11 @@ export class Poller {
 
 type Read = { kind: 'records'; records: [number, number][] } | { kind: 'corrupt'; baseOffset: number };
 
-function readFrom(bytes: Uint8Array | null, position: number): Read {
+function readFrom(bytes: Uint8Array | null, position: number, seen: (batch: RecordBatch) => void): Read {
   const records: [number, number][] = [];
   for (const batch of iterateBatches(bytes ?? new Uint8Array(0))) {
     if (!batch.isCrcValid()) return { kind: 'corrupt', baseOffset: batch.baseOffset };
+    seen(batch);
     for (const { offset, value } of readRecords(batch)) {
       if (offset >= position) records.push([offset, decodeValue(value)]);
     }
@@ -150,23 +155,28 @@ export class Follower extends Actor {
   }
 }
 
-/** Asks for the ends of partitions: linearizable reads. */
+/** Asks for the ends of partitions: linearizable reads. Does not wait for one answer before it asks again: what a broker finds in its socket after a pause must be answered as of now. */
 export class EndAsker extends Actor {
   readonly #keys: readonly Key[];
   readonly #leaders = new Map<number, RoutedConnection>();
-  readonly #process: number;
+  readonly #processes = new ProcessPool(this.context.history);
 
   constructor(context: ActorContext, keys: readonly Key[]) {
     super(context);
     this.#keys = keys;
-    this.#process = context.history.newProcess();
   }
 
   protected async run(): Promise<void> {
+    const asking = new Set<Promise<unknown>>();
     while (this.isRunning) {
       await this.pace();
-      await this.endOf(this.context.client.options.random.pick(this.#keys));
+      if (asking.size >= QUESTIONS_MAX) continue;
+      const asked: Promise<unknown> = this.endOf(this.context.client.options.random.pick(this.#keys)).then(() =>
+        asking.delete(asked),
+      );
+      asking.add(asked);
     }
+    await Promise.all(asking);
     this.close();
   }
 
@@ -184,7 +194,8 @@ export class EndAsker extends Actor {
     }
     const connection = await leader.get();
     if (connection === undefined) return undefined;
-    history.client(this.#process, 'invoke', 'list-offsets', {});
+    const process = this.#processes.take();
+    history.client(process, 'invoke', 'list-offsets', {});
     let reason = 'network';
     try {
       const { topics } = await connection.request(
@@ -199,14 +210,16 @@ export class EndAsker extends Actor {
       );
       const { errorCode, offset } = topics[0]!.partitions[0]!;
       if (errorCode === 0) {
-        history.client(this.#process, 'ok', 'list-offsets', { [key]: offset });
+        history.client(process, 'ok', 'list-offsets', { [key]: offset });
+        this.#processes.giveBack(process);
         return offset;
       }
       reason = nameOfCode(errorCode);
     } catch (error) {
       reason = (error as Error).message;
     }
-    history.client(this.#process, 'fail', 'list-offsets', {}, { error: [reason] });
+    history.client(process, 'fail', 'list-offsets', {}, { error: [reason] });
+    this.#processes.giveBack(process);
     leader.lose();
     return undefined;
   }

@@ -58,6 +58,7 @@ export class PlainSender extends Actor {
       );
       const { errorCode, baseOffset } = responses[0]!.partitionResponses[0]!;
       if (errorCode === ErrorCode.NONE) {
+        this.context.truth.acknowledged(key, baseOffset, records);
         const placed = values.map((value, at): SendMop => ['send', key.key, [baseOffset + at, value]]);
         history.client(this.#process, 'ok', 'send', placed);
         return;

@@ -166,6 +166,7 @@ export class SequencedSender extends Actor {
       this.#sent--;
       const { key } = this.#options.key;
       const offset = code === ErrorCode.NONE && baseOffset >= 0 ? baseOffset : null;
+      if (offset !== null) this.context.truth.acknowledged(this.#options.key, offset, batch.bytes);
       this.#settle(
         batch,
         'ok',

@@ -2,9 +2,9 @@
  * TCP between clients and brokers over virtual time: streams of bytes with latency that arrive in order and in pieces of any size, bounded buffers, connections that break, hosts that cannot be
  * reached, processes that die with their connections.
  */
-import { crc32c } from '../../../src/std/crc32c.ts';
 import type { Listener, Network, Socket, SocketHandlers } from '../../../src/std/network.ts';
 import type { SeededRandom } from '../../../src/std/seeded-random.ts';
+import { EventHash } from '../event-hash.ts';
 import type { SimulatedMachineTime, SimulatedTime } from '../simulated-clock.ts';
 
 /** What the kernels of both sides hold of one direction. */
@@ -156,8 +156,7 @@ export class SimulatedClientNetwork {
   /** Brokers that clients cannot reach. */
   readonly #blocked = new Set<number>();
   #nextClient = 1;
-  /** Of all bytes delivered. */
-  hash = 0;
+  readonly #hash = new EventHash();
 
   constructor(time: SimulatedTime, random: SeededRandom, latencyMs: (random: SeededRandom) => number) {
     this.time = time;
@@ -249,6 +248,11 @@ export class SimulatedClientNetwork {
     return this.#connections.size;
   }
 
+  /** Of all bytes delivered. */
+  get hash(): number {
+    return this.#hash.value;
+  }
+
   // The connections' side.
 
   forget(connection: Connection): void {
@@ -256,6 +260,6 @@ export class SimulatedClientNetwork {
   }
 
   note(what: string, bytes: Uint8Array): void {
-    this.hash = crc32c(Buffer.from(`${what} ${crc32c(bytes)} ${this.time.now}`), this.hash);
+    this.#hash.text(what).bytes(bytes).number(this.time.now);
   }
 }

@@ -65,3 +65,22 @@ export class SimulatedHistory {
     this.events.push({ index: this.events.length, time, process: 'nemesis', type: 'info', f, value });
   }
 }
+
+/** Processes for operations that overlap; one whose operation has an outcome is used again. */
+export class ProcessPool {
+  readonly #history: SimulatedHistory;
+  readonly #idle: number[] = [];
+
+  constructor(history: SimulatedHistory) {
+    this.#history = history;
+  }
+
+  take(): number {
+    return this.#idle.pop() ?? this.#history.newProcess();
+  }
+
+  /** Not after an unknown outcome. */
+  giveBack(process: number): void {
+    this.#idle.push(process);
+  }
+}

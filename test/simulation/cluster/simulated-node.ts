@@ -9,6 +9,7 @@ import type { Log } from '../../../src/std/log.ts';
 import type { SeededRandom } from '../../../src/std/seeded-random.ts';
 import type { SimulatedMachineTime, SimulatedTime } from '../simulated-clock.ts';
 import { type DiskFault, SimulatedDisk } from '../simulated-disk.ts';
+import { DurableTail } from './durable-tail.ts';
 import type { SimulatedClientNetwork } from './simulated-client-network.ts';
 import type { SimulatedPeerPorts } from './simulated-peer-network.ts';
 
@@ -55,6 +56,8 @@ export class SimulatedNode {
   /** Ends the process in the middle of a disk operation: after so many more of them. */
   haltAfter: number | undefined;
   onHalt: () => void = () => undefined;
+  /** What its disks flushed of the WAL last. */
+  readonly durableWal = new DurableTail();
 
   constructor(options: SimulatedNodeOptions) {
     this.#options = options;
@@ -164,6 +167,7 @@ export class SimulatedNode {
     const { time, random } = this.#options;
     const disk = new SimulatedDisk(time, { seed: random.uint32() });
     disk.onOperation = ({ kind }) => this.#faultOf(kind, disk);
+    disk.watchSyncs = (path) => (path.startsWith('wal/') ? (pages) => this.durableWal.add(time.now, pages) : undefined);
     return disk;
   }
 

@@ -204,6 +204,7 @@ export class RoutedConnection {
   readonly #find: () => Promise<number | undefined>;
   readonly #lost: () => void;
   #connection: VirtualConnection | undefined;
+  #opening: Promise<VirtualConnection | undefined> | undefined;
 
   constructor(client: VirtualClient, find: () => Promise<number | undefined>, lost: () => void = () => undefined) {
     this.#client = client;
@@ -223,8 +224,15 @@ export class RoutedConnection {
     return new RoutedConnection(client, () => client.coordinatorOf(group));
   }
 
-  async get(): Promise<VirtualConnection | undefined> {
-    if (this.#connection?.isOpen === true) return this.#connection;
+  get(): Promise<VirtualConnection | undefined> {
+    if (this.#connection?.isOpen === true) return Promise.resolve(this.#connection);
+    this.#opening ??= this.#open().finally(() => {
+      this.#opening = undefined;
+    });
+    return this.#opening;
+  }
+
+  async #open(): Promise<VirtualConnection | undefined> {
     const port = await this.#find();
     if (port === undefined) return undefined;
     this.#connection = await this.#client.connect(port);
