@@ -360,8 +360,10 @@ export class ClusterWorkload {
     const { plan } = this.#options;
     const [topic] = this.#topics;
     const [key] = topic!.keys;
+    // The topic could not be created: a broker stayed broken before it was.
+    if (key === undefined) return;
     const register = [true, false].map(
-      (isWriter) => new OffsetRegister(this.#context(60, isWriter ? 1 : PATIENCE), 'register', key!, isWriter),
+      (isWriter) => new OffsetRegister(this.#context(60, isWriter ? 1 : PATIENCE), 'register', key, isWriter),
     );
     for (const actor of register) actor.start(this.#options.fail);
     this.#groupActors.push(...register);
