@@ -1,196 +1,230 @@
 /**
- * `npm run bench -- --bootstrap HOST:PORT[,…]`: throughput, latency and consumption of a running cluster, Flotilla or any other that speaks Kafka. Given several
- * `--bootstrap NAME=HOST:PORT`, it alternates between them and prints ratios to the first: machines differ, ratios on one machine less so.
+ * `npm run bench`: measures Flotilla, alone or in turns with another system, with named workloads; prints ratio tables in Markdown, writes JSON and pictures. It starts and wipes its clusters
+ * itself, in a directory and on ports of their own. `--list` shows the workloads, docs/performance.md how its figures are to be read.
  */
-import { writeFile } from 'node:fs/promises';
-import { Command } from 'commander';
-import { consumeThroughput } from './consume-throughput.ts';
-import { cpuSecondsOf } from './process-cpu.ts';
-import { produceLatency } from './produce-latency.ts';
-import { produceThroughput } from './produce-throughput.ts';
-import { createTopic, parseEndpoints, type TopicLeaders } from './raw-client.ts';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { loadavg, tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { Command, Option } from 'commander';
+import { CpuGroup } from './cpu-group.ts';
+import { buildFlotilla, FlotillaKind } from './flotilla-system.ts';
+import { GivenKind } from './given-system.ts';
+import { describeEnvironment } from './machine.ts';
+import { PeerKind, runPeerTool } from './peer-system.ts';
+import { drawPictures } from './pictures.ts';
+import { mergeCells, type Results } from './results.ts';
+import { Runner } from './runner.ts';
+import type { SystemKind } from './system.ts';
+import { noiseOf, renderReport } from './tables.ts';
+import { type Cell, type Scale, sleep, type Workload } from './workload.ts';
+import { WORKLOADS } from './workloads/index.ts';
 
-interface Target {
-  readonly name: string;
-  readonly bootstrap: string;
-  /** Its brokers' processes, if they run on this machine and were named. */
-  readonly pids: readonly number[];
-}
+const FSYNC_PORT_OFFSET = 200;
 
-/** One measured number; `higherIsBetter` says how a ratio reads. */
-interface Measurement {
-  readonly workload: string;
-  readonly unit: string;
-  readonly higherIsBetter: boolean;
-  readonly value: number;
-}
-
-interface Plan {
-  readonly partitions: readonly number[];
-  readonly smallPartitions: readonly number[];
-  readonly smallBatchRecords: number;
-  readonly rates: readonly number[];
-  readonly recordBytes: number;
-  readonly batchBytes: number;
-  readonly inFlight: number;
-  readonly seconds: number;
-  readonly warmupSeconds: number;
+interface Options {
+  readonly list?: true;
+  readonly workload?: string[];
+  readonly short?: true;
+  readonly rounds?: number;
+  readonly seconds?: number;
+  readonly warmupSeconds?: number;
+  readonly peerScript?: string;
+  readonly peer: 'default' | 'fsync' | 'both' | 'none';
+  readonly fsyncProperty: string;
+  readonly property: string[];
+  readonly bootstrap?: string[];
+  readonly pids?: string[];
   readonly replicationFactor: number;
+  readonly directory?: string;
+  readonly port: number;
+  readonly peerPort: number;
+  readonly json?: string;
+  readonly markdown?: string;
+  readonly pictures?: string;
+  readonly render?: string[];
 }
 
-const SETTLE_MS = 1_000;
-
-let topicsMade = 0;
-
-async function newTopic(target: Target, plan: Plan, partitions: number): Promise<TopicLeaders & { topic: string }> {
-  const topic = `bench-${process.pid}-${topicsMade++}`;
-  const [bootstrap] = parseEndpoints(target.bootstrap);
-  const leaders = await createTopic(bootstrap!, {
-    name: topic,
-    partitions,
-    replicationFactor: plan.replicationFactor,
-  });
-  // Kafka's metadata names leaders a moment before they serve.
-  await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
-  return { ...leaders, topic };
-}
-
-/** Batches of `batchBytes` to `partitions` partitions; then all of it is read back. */
-async function measureThroughput(
-  target: Target,
-  plan: Plan,
-  run: { readonly partitions: number; readonly batchBytes: number; readonly partitionsPerRequest: number },
-): Promise<Measurement[]> {
-  const { partitions, batchBytes } = run;
-  const { topic, leaders } = await newTopic(target, plan, partitions);
-  const result = await produceThroughput(
-    { leaders },
-    {
-      topic,
-      recordBytes: plan.recordBytes,
-      batchBytes,
-      inFlight: plan.inFlight,
-      durationMs: plan.seconds * 1000,
-      warmupMs: plan.warmupSeconds * 1000,
-      partitionsPerRequest: run.partitionsPerRequest,
-      brokerCpuSeconds: target.pids.length > 0 ? () => cpuSecondsOf(target.pids) : undefined,
-    },
-  );
-  if (result.errors.size > 0) console.error(`${target.name}: errors ${JSON.stringify([...result.errors])}`);
-  const what = `${plan.recordBytes} B in batches of ${Math.round(batchBytes / 1024)} KB, ${partitions} partitions`;
-  const consumed = await consumeThroughput({ leaders }, topic);
-  const cpu = result.brokerCpuSecondsPerGigabyte;
-  return [
-    ...(cpu === undefined
-      ? []
-      : [{ workload: `produce ${what}, CPU of all brokers`, unit: 's/GB', higherIsBetter: false, value: cpu }]),
-    { workload: `produce ${what}`, unit: 'records/s', higherIsBetter: true, value: result.recordsPerSecond },
-    { workload: `produce ${what}, request p99`, unit: 'ms', higherIsBetter: false, value: result.requestP99Ms },
-    { workload: `consume ${what}`, unit: 'MB/s', higherIsBetter: true, value: consumed.megabytesPerSecond },
-  ];
-}
-
-async function measureLatency(target: Target, plan: Plan, rate: number): Promise<Measurement[]> {
-  const { topic, leaders } = await newTopic(target, plan, 1);
-  const result = await produceLatency(
-    { leaders },
-    {
-      topic,
-      recordBytes: 100,
-      recordsPerSecond: rate,
-      durationMs: plan.seconds * 1000,
-      warmupMs: plan.warmupSeconds * 1000,
-    },
-  );
-  if (result.errors > 0) console.error(`${target.name}: ${result.errors} records refused`);
-  const measurements: Measurement[] = [];
-  for (const [name, quantiles] of [
-    ['acknowledged', result.acknowledged],
-    ['consumed', result.consumed],
-  ] as const) {
-    for (const quantile of ['p50Ms', 'p99Ms', 'maxMs'] as const) {
-      const workload = `${name}, 100 B at ${rate}/s, ${quantile.slice(0, -2)}`;
-      measurements.push({ workload, unit: 'ms', higherIsBetter: false, value: quantiles[quantile] });
-    }
-  }
-  return measurements;
-}
-
-/** Zero or nothing stands for none. */
-const numbers = (text: string) =>
-  text
-    .split(',')
-    .map(Number)
-    .filter((number) => number > 0);
-const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
-
+const words = (text: string, before: string[] = []): string[] => [
+  ...before,
+  ...text.split(',').filter((word) => word !== ''),
+];
 const options = new Command()
-  .name('bench')
-  .requiredOption('--bootstrap <TARGET...>', '[NAME=]HOST:PORT[,…] of each cluster to measure; several are alternated')
+  .name('npm run bench --')
+  .description('Measures Flotilla, alone or in turns with another system.')
+  .option('--list', 'show the workloads and their cells')
   .option(
-    '--pids <LIST...>',
-    '[NAME=]PID,… of the brokers of each cluster, in the order of --bootstrap: adds their CPU time',
+    '--workload <NAMES...>',
+    'workloads or single cells (default: the everyday ones with --short, else all)',
+    words,
   )
-  .option('--partitions <LIST>', 'partition counts of the throughput runs', numbers, [1, 12, 100, 1000])
-  .option('--small-partitions <LIST>', 'partition counts of the runs with small batches', numbers, [12, 100])
-  .option('--small-batch-records <N>', 'records of a small batch, as random keys make them', Number, 4)
-  .option('--rates <LIST>', 'records/s of the latency runs', numbers, [200, 2000])
-  .option('--record-bytes <N>', 'record size', Number, 1024)
-  .option('--batch-bytes <N>', 'batch size', Number, 65_536)
-  .option('--in-flight <N>', 'open requests per connection', Number, 5)
-  .option('--seconds <N>', 'length of one run', Number, 5)
-  .option('--warmup-seconds <N>', 'before each run', Number, 2)
-  .option('--rounds <N>', 'rounds, alternating between the clusters; medians are printed', Number, 1)
+  .option('--short', 'fewer cells, shorter runs: below 3 minutes without --workload')
+  .option('--rounds <N>', 'rounds; medians are printed (default: 3, with --short 1)', Number)
+  .option('--seconds <N>', 'length of a measured stretch (default: 8, with --short 4)', Number)
+  .option('--warmup-seconds <N>', 'load before each stretch (default: 2, with --short 1)', Number)
+  .option('--peer-script <PATH>', 'script of the system to compare with; without it only Flotilla is measured')
+  .addOption(
+    new Option('--peer <VARIANT>', 'as it comes, with an fsync before each acknowledgement, both, or only its tools')
+      .choices(['default', 'fsync', 'both', 'none'])
+      .default('default'),
+  )
+  .option('--fsync-property <KEY=VALUE>', 'what makes the peer fsync', 'log.flush.interval.messages=1')
+  .option('--property <KEY=VALUE>', 'property of the Flotilla brokers, for experiments; repeatable', words, [])
+  .option('--bootstrap <TARGET...>', 'measure clusters that run already: [NAME=]HOST:PORT[,…] of each')
+  .option('--pids <LIST...>', 'PID,… of the brokers of each cluster of --bootstrap: adds their CPU time')
   .option('--replication-factor <N>', 'replicas of the topics', Number, 3)
-  .option('--json <FILE>', 'write all measurements')
+  .option('--directory <PATH>', 'where the clusters have their data (default: a new one among the temporary files)')
+  .option('--port <N>', 'Flotilla uses ports from here to 300 above', Number, 25_000)
+  .option('--peer-port <N>', 'the peer uses ports from here to 400 above', Number, 25_500)
+  .option('--json <FILE>', 'write all figures of all runs, after each run')
+  .option('--markdown <FILE>', 'write the tables')
+  .option('--pictures <DIRECTORY>', 'write curves as SVG')
+  .option('--render <FILES...>', 'measure nothing; make tables and pictures of these JSON files')
   .parse()
-  .opts<Plan & { bootstrap: string[]; pids?: string[]; rounds: number; json?: string }>();
+  .opts<Options>();
 
-const targets: Target[] = options.bootstrap.map((text, i) => {
-  const at = text.indexOf('=');
-  const pids = numbers(options.pids?.[i]?.replace(/^.*=/, '') ?? '');
-  return at < 0
-    ? { name: `cluster ${i + 1}`, bootstrap: text, pids }
-    : { name: text.slice(0, at), bootstrap: text.slice(at + 1), pids };
-});
-const results = new Map<string, { unit: string; higherIsBetter: boolean; values: Map<string, number[]> }>();
+const scale: Scale = options.short === true ? 'short' : 'full';
+if (options.list === true) listWorkloads();
+else if (options.render !== undefined) {
+  publish(options.render.map((file) => JSON.parse(readFileSync(file, 'utf8')) as Results));
+} else await measure();
 
-function note(target: Target, measurements: readonly Measurement[]): void {
-  for (const { workload, unit, higherIsBetter, value } of measurements) {
-    const entry = results.get(workload) ?? { unit, higherIsBetter, values: new Map() };
-    entry.values.set(target.name, [...(entry.values.get(target.name) ?? []), value]);
-    results.set(workload, entry);
-    console.error(`${target.name.padEnd(12)} ${workload.padEnd(40)} ${value.toFixed(value < 100 ? 2 : 0)} ${unit}`);
+function listWorkloads(): void {
+  for (const { name, about, everyday, cells } of WORKLOADS) {
+    console.log(`${name}${everyday ? ' (everyday)' : ''}: ${about}`);
+    console.log(
+      `    ${cells(scale)
+        .map(({ id }) => id)
+        .join(' ')}`,
+    );
   }
 }
 
-for (let round = 0; round < options.rounds; round++) {
-  for (const rate of options.rates)
-    for (const target of targets) note(target, await measureLatency(target, options, rate));
-  for (const partitions of options.partitions) {
-    const run = { partitions, batchBytes: options.batchBytes, partitionsPerRequest: Math.min(partitions, 8) };
-    for (const target of targets) note(target, await measureThroughput(target, options, run));
+async function measure(): Promise<void> {
+  const selection = select();
+  const group = CpuGroup.enter();
+  const directory =
+    options.directory === undefined ? mkdtempSync(join(tmpdir(), 'flotilla-bench-')) : resolve(options.directory);
+  const peerScript = options.peerScript === undefined ? undefined : resolve(options.peerScript);
+  const kinds = await kindsOf(directory, peerScript);
+  const results: Results = {
+    environment: describeEnvironment(group.description),
+    command: `npm run bench -- ${process.argv.slice(2).join(' ')}`,
+    systems: kinds.map(({ name }) => name),
+    cells: [],
+    failures: [],
+  };
+  const save = (): void => {
+    results.environment.loadAtEnd = loadavg()[0]!;
+    if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(results, null, 1)}\n`);
+  };
+  const seconds = options.seconds ?? (scale === 'short' ? 4 : 8);
+  const runner = new Runner({
+    kinds,
+    scale,
+    seconds,
+    rounds: options.rounds ?? (scale === 'short' ? 1 : 3),
+    warmupSeconds: options.warmupSeconds ?? (scale === 'short' ? 1 : 2),
+    heatSeconds: seconds * 2,
+    replicationFactor: options.replicationFactor,
+    directory: join(directory, 'files'),
+    toolScript: peerScript,
+    save,
+  });
+  let interrupted = false;
+  const cleanUp = async (): Promise<void> => {
+    await runner.wipe();
+    if (options.directory === undefined) rmSync(directory, { recursive: true, force: true });
+    group.leave();
+  };
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      if (interrupted) return;
+      interrupted = true;
+      console.error(`${signal}: wiping the clusters`);
+      cleanUp().then(
+        () => process.exit(130),
+        (error: unknown) => {
+          console.error(error);
+          process.exit(1);
+        },
+      );
+    });
   }
-  for (const partitions of options.smallPartitions) {
-    const batchBytes = options.smallBatchRecords * options.recordBytes;
-    const run = { partitions, batchBytes, partitionsPerRequest: partitions };
-    for (const target of targets) note(target, await measureThroughput(target, options, run));
+  const startedMs = performance.now();
+  try {
+    await runner.run(selection, results);
+  } catch (error) {
+    // After a signal what runs fails because its brokers are gone.
+    if (interrupted) await sleep(60_000);
+    throw error;
+  } finally {
+    await cleanUp();
+  }
+  console.error(`Took ${((performance.now() - startedMs) / 1000).toFixed(0)} s`);
+  publish([results]);
+  process.exit(results.failures.length > 0 ? 1 : 0);
+}
+
+function publish(all: readonly Results[]): void {
+  const cells = mergeCells(all).filter(({ runs }) => runs.length > 0);
+  const report = renderReport(
+    cells,
+    all.map(({ environment }) => environment),
+  );
+  const warnings = all.flatMap((results) => {
+    const noise = noiseOf(results);
+    return [...(noise === undefined ? [] : [noise]), ...results.failures.map((failure) => `Failed: ${failure}`)];
+  });
+  const text =
+    warnings.length === 0 ? report : `${warnings.map((warning) => `> ${warning}`).join('\n>\n')}\n\n${report}`;
+  console.log(text);
+  if (options.markdown !== undefined) writeFileSync(options.markdown, text);
+  if (options.pictures !== undefined) {
+    for (const file of drawPictures(cells, options.pictures)) console.error(`Wrote ${file}`);
   }
 }
 
-console.log(`\n| work | ${targets.map(({ name }) => name).join(' | ')} |${targets.length > 1 ? ' ratio |' : ''}`);
-console.log(`|---|${targets.map(() => '---').join('|')}|${targets.length > 1 ? '---|' : ''}`);
-for (const [workload, { unit, values }] of results) {
-  const medians = targets.map(({ name }) => median(values.get(name) ?? [Number.NaN]));
-  const cells = medians.map((value) => `${value.toFixed(value < 100 ? 2 : 0)} ${unit}`);
-  const ratio = targets.length > 1 ? ` ${(medians[0]! / medians[1]!).toFixed(2)}x |` : '';
-  console.log(`| ${workload} | ${cells.join(' | ')} |${ratio}`);
+/** The workloads asked for, each with the cells asked for. */
+function select(): { workload: Workload; cells: readonly Cell[] }[] {
+  const wanted = options.workload;
+  if (wanted === undefined) {
+    return WORKLOADS.filter(({ everyday }) => scale === 'full' || everyday).map((workload) => ({
+      workload,
+      cells: workload.cells(scale),
+    }));
+  }
+  return wanted.map((name) => {
+    for (const workload of WORKLOADS) {
+      if (workload.name === name) return { workload, cells: workload.cells(scale) };
+      // A single cell may be one that only the full variant has.
+      const cell = [...workload.cells(scale), ...workload.cells('full')].find(({ id }) => id === name);
+      if (cell !== undefined) return { workload, cells: [cell] };
+    }
+    throw new Error(`There is no workload or cell "${name}"; --list shows them`);
+  });
 }
-if (options.json !== undefined) {
-  const all = [...results].map(([workload, { unit, values }]) => ({
-    workload,
-    unit,
-    values: Object.fromEntries(values),
-  }));
-  await writeFile(options.json, `${JSON.stringify(all, null, 2)}\n`);
+
+async function kindsOf(directory: string, peerScript: string | undefined): Promise<SystemKind[]> {
+  if (options.bootstrap !== undefined) {
+    return options.bootstrap.map((text, i) => {
+      const pids = (options.pids?.[i] ?? '').split(',').filter((pid) => pid !== '');
+      return new GivenKind(text, pids.map(Number), i);
+    });
+  }
+  console.error('Building');
+  await buildFlotilla();
+  const kinds: SystemKind[] = [
+    new FlotillaKind({ name: 'Flotilla', directory, port: options.port, properties: options.property }),
+  ];
+  if (peerScript === undefined) return kinds;
+  await runPeerTool(peerScript, ['install']);
+  const peer = { script: peerScript, directory };
+  if (options.peer === 'default' || options.peer === 'both') {
+    kinds.push(new PeerKind({ ...peer, name: 'Kafka', port: options.peerPort, properties: [] }));
+  }
+  if (options.peer === 'fsync' || options.peer === 'both') {
+    const port = options.peerPort + FSYNC_PORT_OFFSET;
+    kinds.push(new PeerKind({ ...peer, name: 'Kafka-fsync', port, properties: [options.fsyncProperty] }));
+  }
+  return kinds;
 }

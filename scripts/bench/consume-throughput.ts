@@ -1,7 +1,8 @@
-/** Reads a topic from the beginning to the high watermarks that it has at the start; bytes of record batches a second. Batches are walked by their headers only. */
+/** Reads a topic from the beginning to the high watermarks that it has meanwhile. Batches are walked by their headers only. */
 import { fetchApi } from '../../src/kafka-protocol/messages/fetch.ts';
 import { iterateBatches } from '../../src/kafka-protocol/record-batch.ts';
-import { type Endpoint, RawConnection, type TopicLeaders } from './raw-client.ts';
+import { shareOut } from './produce-throughput.ts';
+import { RawConnection, type TopicLeaders } from './raw-client.ts';
 
 const FETCH_VERSION = 11;
 const PARTITION_BYTES = 1024 * 1024;
@@ -9,23 +10,15 @@ const FETCH_BYTES = 50 * 1024 * 1024;
 
 export interface ConsumeResult {
   readonly records: number;
-  readonly megabytesPerSecond: number;
-  readonly recordsPerSecond: number;
+  readonly bytes: number;
 }
 
-export async function consumeThroughput(target: TopicLeaders, topic: string): Promise<ConsumeResult> {
-  const byLeader = new Map<string, { endpoint: Endpoint; offsets: Map<number, number> }>();
-  for (const [partition, endpoint] of target.leaders) {
-    const key = `${endpoint.host}:${endpoint.port}`;
-    const entry = byLeader.get(key) ?? { endpoint, offsets: new Map() };
-    entry.offsets.set(partition, 0);
-    byLeader.set(key, entry);
-  }
+export async function readAll({ leaders }: TopicLeaders, topic: string): Promise<ConsumeResult> {
   let records = 0;
   let bytes = 0;
-  const startedMs = performance.now();
   await Promise.all(
-    [...byLeader.values()].map(async ({ endpoint, offsets }) => {
+    shareOut({ leaders }, 1).map(async ({ endpoint, partitions }) => {
+      const offsets = new Map(partitions.map((partition) => [partition, 0]));
       const connection = await RawConnection.open(endpoint);
       while (offsets.size > 0) {
         const { responses } = await connection.request(fetchApi, FETCH_VERSION, {
@@ -63,10 +56,5 @@ export async function consumeThroughput(target: TopicLeaders, topic: string): Pr
       connection.close();
     }),
   );
-  const elapsedMs = performance.now() - startedMs;
-  return {
-    records,
-    megabytesPerSecond: bytes / elapsedMs / 1000,
-    recordsPerSecond: (records * 1000) / elapsedMs,
-  };
+  return { records, bytes };
 }

@@ -2,6 +2,13 @@
 const GROWTH = Math.log(1.01);
 const BUCKETS = 2_000;
 
+export interface Quantiles {
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly p999Ms: number;
+  readonly maxMs: number;
+}
+
 export class Histogram {
   readonly #counts = new Float64Array(BUCKETS);
   count = 0;
@@ -23,5 +30,14 @@ export class Histogram {
       if (remaining <= 0) return Math.min(this.maxMs, Math.exp((i + 0.5) * GROWTH) / 1000);
     }
     return this.maxMs;
+  }
+
+  quantiles(): Quantiles {
+    return {
+      p50Ms: this.quantileMs(0.5),
+      p99Ms: this.quantileMs(0.99),
+      p999Ms: this.quantileMs(0.999),
+      maxMs: this.maxMs,
+    };
   }
 }

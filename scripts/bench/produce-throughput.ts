@@ -2,6 +2,7 @@
 import { produceApi } from '../../src/kafka-protocol/messages/produce.ts';
 import { encodeRecordBatch } from '../../src/kafka-protocol/records.ts';
 import { Histogram } from './histogram.ts';
+import type { CpuSnapshot } from './machine.ts';
 import { type Endpoint, RawConnection, type TopicLeaders } from './raw-client.ts';
 
 export interface ThroughputOptions {
@@ -13,22 +14,27 @@ export interface ThroughputOptions {
   readonly warmupMs: number;
   /** Partitions of one leader whose batches share a request, as a client with a busy sender would send them. */
   readonly partitionsPerRequest: number;
-  /** CPU seconds that the brokers have used so far, if they can be seen from here. */
-  readonly brokerCpuSeconds?: (() => number) | undefined;
+  /** Connections to each leader; its partitions are shared out among them. */
+  readonly connectionsPerLeader?: number;
+  readonly takeSnapshot: () => CpuSnapshot;
 }
 
 export interface ThroughputResult {
   readonly records: number;
   readonly recordsPerSecond: number;
   readonly megabytesPerSecond: number;
-  /** Undefined if it cannot be seen. */
-  readonly brokerCpuSecondsPerGigabyte: number | undefined;
   readonly requestP50Ms: number;
   readonly requestP99Ms: number;
+  /** Refused batches by error code, also of the warm-up. */
   readonly errors: ReadonlyMap<number, number>;
+  /** At the start and the end of what was measured. */
+  readonly before: CpuSnapshot;
+  readonly after: CpuSnapshot;
 }
 
 const PRODUCE_VERSION = 7;
+/** What clients wait before they send again what was refused. */
+const RETRY_BACKOFF_MS = 100;
 
 export async function produceThroughput(target: TopicLeaders, options: ThroughputOptions): Promise<ThroughputResult> {
   const recordsPerBatch = Math.max(1, Math.floor(options.batchBytes / options.recordBytes));
@@ -40,69 +46,55 @@ export async function produceThroughput(target: TopicLeaders, options: Throughpu
   let records = 0;
   let measuring = false;
   let stopped = false;
-
-  const byLeader = new Map<string, { endpoint: Endpoint; partitions: number[] }>();
-  for (const [partition, endpoint] of target.leaders) {
-    const key = `${endpoint.host}:${endpoint.port}`;
-    const entry = byLeader.get(key) ?? { endpoint, partitions: [] };
-    entry.partitions.push(partition);
-    byLeader.set(key, entry);
-  }
   const failures: Error[] = [];
   const idle: Promise<void>[] = [];
   const connections: RawConnection[] = [];
-  for (const { endpoint, partitions } of byLeader.values()) {
+  for (const { endpoint, partitions } of shareOut(target, options.connectionsPerLeader ?? 1)) {
     const connection = await RawConnection.open(endpoint);
     connections.push(connection);
     let next = 0;
-    for (let slot = 0; slot < options.inFlight; slot++) {
-      idle.push(
-        new Promise<void>((resolve) => {
-          const sendOne = (): void => {
-            if (stopped) return resolve();
-            const partitionData = [];
-            const count = Math.min(options.partitionsPerRequest, partitions.length);
-            for (let i = 0; i < count; i++) {
-              partitionData.push({ index: partitions[next++ % partitions.length]!, records: batch });
+    const nextPartitions = (): { index: number; records: Uint8Array }[] => {
+      const count = Math.min(options.partitionsPerRequest, partitions.length);
+      return Array.from({ length: count }, () => ({ index: partitions[next++ % partitions.length]!, records: batch }));
+    };
+    const keepSending = (resolve: () => void): void => {
+      if (stopped) return resolve();
+      const sentMs = performance.now();
+      connection.send(
+        produceApi,
+        PRODUCE_VERSION,
+        { acks: -1, timeoutMs: 30_000, topicData: [{ name: options.topic, partitionData: nextPartitions() }] },
+        ({ responses }) => {
+          let accepted = 0;
+          for (const { partitionResponses } of responses) {
+            for (const { errorCode } of partitionResponses) {
+              if (errorCode === 0) accepted += 1;
+              else errors.set(errorCode, (errors.get(errorCode) ?? 0) + 1);
             }
-            const sentMs = performance.now();
-            connection.send(
-              produceApi,
-              PRODUCE_VERSION,
-              { acks: -1, timeoutMs: 30_000, topicData: [{ name: options.topic, partitionData }] },
-              ({ responses }) => {
-                let accepted = 0;
-                for (const { partitionResponses } of responses) {
-                  for (const { errorCode } of partitionResponses) {
-                    if (errorCode === 0) accepted += 1;
-                    else errors.set(errorCode, (errors.get(errorCode) ?? 0) + 1);
-                  }
-                }
-                if (measuring) {
-                  records += accepted * recordsPerBatch;
-                  histogram.record(performance.now() - sentMs);
-                }
-                sendOne();
-              },
-              (error) => {
-                failures.push(error);
-                resolve();
-              },
-            );
-          };
-          sendOne();
-        }),
+          }
+          if (measuring) {
+            records += accepted * recordsPerBatch;
+            histogram.record(performance.now() - sentMs);
+          }
+          if (accepted > 0) keepSending(resolve);
+          else setTimeout(() => keepSending(resolve), RETRY_BACKOFF_MS);
+        },
+        (error) => {
+          failures.push(error);
+          resolve();
+        },
       );
-    }
+    };
+    for (let slot = 0; slot < options.inFlight; slot++) idle.push(new Promise(keepSending));
   }
   await new Promise((resolve) => setTimeout(resolve, options.warmupMs));
+  const before = options.takeSnapshot();
   measuring = true;
-  const cpuBefore = options.brokerCpuSeconds?.();
   const startedMs = performance.now();
   await new Promise((resolve) => setTimeout(resolve, options.durationMs));
   const elapsedMs = performance.now() - startedMs;
   measuring = false;
-  const cpuAfter = options.brokerCpuSeconds?.();
+  const after = options.takeSnapshot();
   stopped = true;
   await Promise.all(idle);
   for (const connection of connections) connection.close();
@@ -111,12 +103,30 @@ export async function produceThroughput(target: TopicLeaders, options: Throughpu
     records,
     recordsPerSecond: (records * 1000) / elapsedMs,
     megabytesPerSecond: (records * options.recordBytes) / elapsedMs / 1000,
-    brokerCpuSecondsPerGigabyte:
-      cpuBefore === undefined || cpuAfter === undefined
-        ? undefined
-        : ((cpuAfter - cpuBefore) * 1e9) / (records * options.recordBytes),
     requestP50Ms: histogram.quantileMs(0.5),
     requestP99Ms: histogram.quantileMs(0.99),
     errors,
+    before,
+    after,
   };
+}
+
+/** The partitions of each leader, dealt to its connections; none stays without a partition. */
+export function shareOut(
+  { leaders }: TopicLeaders,
+  connectionsPerLeader: number,
+): { endpoint: Endpoint; partitions: number[] }[] {
+  const byLeader = new Map<string, { endpoint: Endpoint; partitions: number[] }>();
+  for (const [partition, endpoint] of leaders) {
+    const key = `${endpoint.host}:${endpoint.port}`;
+    const entry = byLeader.get(key) ?? { endpoint, partitions: [] };
+    entry.partitions.push(partition);
+    byLeader.set(key, entry);
+  }
+  return [...byLeader.values()].flatMap(({ endpoint, partitions }) =>
+    Array.from({ length: Math.min(connectionsPerLeader, partitions.length) }, (_, at) => ({
+      endpoint,
+      partitions: partitions.filter((_, i) => i % connectionsPerLeader === at),
+    })),
+  );
 }

@@ -7,11 +7,13 @@ import type { AnyApi, DecodedResponseOf, EncodableRequestOf } from '../../src/ka
 import { FrameParser } from '../../src/kafka-protocol/framing.ts';
 import { decodeCorrelationId, decodeResponse, encodeRequest } from '../../src/kafka-protocol/headers.ts';
 import { createTopicsApi } from '../../src/kafka-protocol/messages/create-topics.ts';
+import { deleteTopicsApi } from '../../src/kafka-protocol/messages/delete-topics.ts';
 import { metadataApi } from '../../src/kafka-protocol/messages/metadata.ts';
 
 const CLIENT_ID = 'flotilla-bench';
 const METADATA_VERSION = 8;
 const CREATE_TOPICS_VERSION = 4;
+const DELETE_TOPICS_VERSION = 3;
 
 export interface Endpoint {
   readonly host: string;
@@ -149,10 +151,7 @@ export async function createTopic(
 ): Promise<TopicLeaders> {
   const connection = await RawConnection.open(bootstrap);
   try {
-    // Kafka's controller is another broker; ask it where it is.
-    const { brokers, controllerId } = await connection.request(metadataApi, METADATA_VERSION, { topics: [] });
-    const controller = brokers.find(({ nodeId }) => nodeId === controllerId) ?? brokers[0]!;
-    const admin = await RawConnection.open(controller);
+    const admin = await openController(connection);
     const { topics } = await admin.request(createTopicsApi, CREATE_TOPICS_VERSION, {
       topics: [
         {
@@ -177,6 +176,24 @@ export async function createTopic(
   } finally {
     connection.close();
   }
+}
+
+/** Deletes a topic; that there is none is not an error. */
+export async function deleteTopic(bootstrap: Endpoint, name: string): Promise<void> {
+  const connection = await RawConnection.open(bootstrap);
+  try {
+    const admin = await openController(connection);
+    await admin.request(deleteTopicsApi, DELETE_TOPICS_VERSION, { topicNames: [name], timeoutMs: 60_000 });
+    admin.close();
+  } finally {
+    connection.close();
+  }
+}
+
+/** Kafka's controller may be another broker; one asks where it is. */
+async function openController(connection: RawConnection): Promise<RawConnection> {
+  const { brokers, controllerId } = await connection.request(metadataApi, METADATA_VERSION, { topics: [] });
+  return RawConnection.open(brokers.find(({ nodeId }) => nodeId === controllerId) ?? brokers[0]!);
 }
 
 export async function leadersOf(bootstrap: Endpoint, topic: string): Promise<TopicLeaders> {

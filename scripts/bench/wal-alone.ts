@@ -1,16 +1,16 @@
 /**
  * Measures the WAL on the real disk: appends entries, flushes as fast as group commit goes, then opens the log again.
  *
- *     npx tsx scripts/bench-wal.ts [--megabytes 1024] [--entry-bytes 1024] [--in-flight-kib 256] [--replicas 100] [--directory /tmp/x]
+ *     npx tsx scripts/bench/wal-alone.ts [--megabytes 1024] [--entry-bytes 1024] [--in-flight-kib 256] [--replicas 100] [--directory /tmp/x]
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { NodeDisk } from '../src/node/node-disk.ts';
-import { nodeClock, nodeTimers } from '../src/node/node-time.ts';
-import { type LogIndex, logIndex, replicaId, term } from '../src/std/brands.ts';
-import { ENTRY_KIND, type Entry } from '../src/wal/replica-storage.ts';
-import { Wal } from '../src/wal/wal.ts';
+import { NodeDisk } from '../../src/node/node-disk.ts';
+import { nodeClock, nodeTimers } from '../../src/node/node-time.ts';
+import { type LogIndex, logIndex, replicaId, term } from '../../src/std/brands.ts';
+import { ENTRY_KIND, type Entry } from '../../src/wal/replica-storage.ts';
+import { Wal } from '../../src/wal/wal.ts';
 
 const { values } = parseArgs({
   options: {

@@ -1,20 +1,20 @@
 /**
  * Measures cores, driver and WAL alone: three brokers in one process, links in memory, real disk. What it shows is the cost of Raft without gRPC and Kafka's protocol; the three brokers share
- * one core and one disk. Usage: npx tsx scripts/bench-raft.ts [--groups 12] [--bytes 1024] [--inflight 64] [--seconds 5] [--dir DIRECTORY]
+ * one core and one disk. Usage: npx tsx scripts/bench/raft-alone.ts [--groups 12] [--bytes 1024] [--inflight 64] [--seconds 5] [--dir DIRECTORY]
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { openNodeEnvironment } from '../src/node/node-environment.ts';
-import { RaftDriver } from '../src/raft/raft-driver.ts';
-import { COMMIT_BUCKETS_MS } from '../src/raft/raft-driver-metrics.ts';
-import type { RaftGroup } from '../src/raft/raft-group.ts';
-import type { StateCheckpoint, StateMachine } from '../src/raft/state-machine.ts';
-import type { Channel, LinkInfo, Transport, TransportHandlers } from '../src/raft/transport.ts';
-import { type BrokerId, brokerId, groupId, type LogIndex, replicaId, type Term } from '../src/std/brands.ts';
-import { SILENT_LOG } from '../src/std/log.ts';
-import { Wal } from '../src/wal/wal.ts';
+import { openNodeEnvironment } from '../../src/node/node-environment.ts';
+import { RaftDriver } from '../../src/raft/raft-driver.ts';
+import { COMMIT_BUCKETS_MS } from '../../src/raft/raft-driver-metrics.ts';
+import type { RaftGroup } from '../../src/raft/raft-group.ts';
+import type { StateCheckpoint, StateMachine } from '../../src/raft/state-machine.ts';
+import type { Channel, LinkInfo, Transport, TransportHandlers } from '../../src/raft/transport.ts';
+import { type BrokerId, brokerId, groupId, type LogIndex, replicaId, type Term } from '../../src/std/brands.ts';
+import { SILENT_LOG } from '../../src/std/log.ts';
+import { Wal } from '../../src/wal/wal.ts';
 
 const { values } = parseArgs({
   options: {
