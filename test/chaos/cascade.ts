@@ -18,6 +18,8 @@ export interface CascadeOptions {
   readonly sizes: readonly number[];
   readonly outDirectory: string;
   readonly port: number;
+  /** cluster.sh of what is tested. */
+  readonly program: string;
   readonly say: (line: string) => void;
 }
 
@@ -60,6 +62,7 @@ export async function runCascade(options: CascadeOptions): Promise<CascadeRow[]>
       journal: false,
       brokerLinks: false,
       clientLinks: false,
+      program: options.program,
     });
     await cluster.wipe().catch(() => undefined);
     await cluster.start();

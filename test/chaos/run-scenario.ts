@@ -10,7 +10,7 @@ import { ChaosCluster } from './cluster/chaos-cluster.ts';
 import { Recorder } from './history/recorder.ts';
 import { type FaultRecord, NemesisContext } from './nemesis/nemesis.ts';
 import { draw } from './report/draw.ts';
-import { type Measurement, measure, quantile } from './report/measure.ts';
+import { type Measurement, measure, quantile, type Stall } from './report/measure.ts';
 import type { Scenario } from './scenarios.ts';
 import { TOPIC, Workload } from './workload/workload.ts';
 
@@ -26,6 +26,8 @@ export interface RunOptions {
   readonly chaosDirectory: string;
   readonly port: number;
   readonly capabilities: Capabilities;
+  /** cluster.sh of what is tested. */
+  readonly program: string;
   readonly say: (line: string) => void;
 }
 
@@ -46,6 +48,10 @@ export interface RunResult {
   readonly recoveryP99Ms: number | null;
   readonly latencyP50Ms: number;
   readonly latencyP99Ms: number;
+  /** The longest time for which the machine kept the harness itself from running; such times are not counted in gaps and recoveries. */
+  readonly harnessStallMs: number;
+  /** Where the time of the run went, by phase. */
+  readonly phasesMs: Readonly<Record<string, number>>;
   readonly notes: readonly string[];
   /** Bytes of partition files that were found equal on several brokers after the run. */
   readonly comparedReplicaBytes: number;
@@ -54,13 +60,15 @@ export interface RunResult {
   readonly capabilities: Capabilities;
 }
 
-const WARM_UP_MS = 2_000;
-const AFTER_MS = 4_000;
+const WARM_UP_MS = 1_000;
+const AFTER_MS = 2_000;
 const READY_TIMEOUT_MS = 60_000;
 const FINAL_READ_TIMEOUT_MS = 60_000;
 /** A run with fewer acknowledgements a second proves little. */
 const ACKNOWLEDGED_PER_SECOND_MIN = 20;
-const WATCH_MS = 100;
+const WATCH_MS = 50;
+/** A timer that is so late was not run because the harness was not. */
+const STALL_MIN_MS = 100;
 const STALL_NOTED_MS = 500;
 const INTERRUPTS = ['SIGINT', 'SIGTERM'] as const;
 const LOG_MESSAGES_MAX = 30;
@@ -80,8 +88,13 @@ export async function runScenario(options: RunOptions): Promise<RunResult> {
     journal: scenario.journal ?? false,
     brokerLinks: scenario.brokerLinks ?? false,
     clientLinks: scenario.clientLinks ?? false,
+    program: options.program,
+    ...(scenario.packets === true && options.capabilities.cable !== undefined
+      ? { cable: options.capabilities.cable }
+      : {}),
     ...(scenario.heapMegabytes === undefined ? {} : { heapMegabytes: scenario.heapMegabytes }),
   });
+  const phases = new Phases();
   const recorder = new Recorder(join(outDirectory, 'history.jsonl'));
   const random = new SeededRandom(seed);
   const failures: string[] = [];
@@ -90,9 +103,11 @@ export async function runScenario(options: RunOptions): Promise<RunResult> {
   const interrupted = (): void => void cluster.kill(...cluster.ids).then(() => process.exit(130));
   for (const signal of INTERRUPTS) process.on(signal, interrupted);
   let healedAtSeconds: number | undefined;
+  const stalls: Stall[] = [];
   try {
     await cluster.wipe().catch(() => undefined);
     await cluster.start();
+    phases.ended('start');
     const workload = new Workload({
       network: new ClientNetwork(cluster.bootstrap, (endpoint) => cluster.route(endpoint)),
       recorder,
@@ -104,6 +119,7 @@ export async function runScenario(options: RunOptions): Promise<RunResult> {
     });
     await workload.start();
     await pause(WARM_UP_MS);
+    phases.ended('load');
     say(`load runs, faults begin`);
     const network = new ClientNetwork(cluster.bootstrap);
     context = new NemesisContext({
@@ -112,15 +128,16 @@ export async function runScenario(options: RunOptions): Promise<RunResult> {
       recorder,
       random: random.fork(),
       durationMs: options.seconds * 1000,
+      ...(scenario.churn === true ? { churn: workload.churn(random.fork()) } : {}),
     });
-    const watcher = watch(cluster, failures);
+    const watcher = watch(cluster, recorder, failures, stalls);
     try {
       await scenario.act(context);
     } catch (error) {
       failures.push(`The nemesis failed: ${(error as Error).message}`);
     }
-    const stallMs = Math.round(watcher.stop());
-    if (stallMs > STALL_NOTED_MS) context.notes.push(`The harness itself stood still for up to ${stallMs} ms`);
+    phases.ended('faults');
+    failures.push(...context.failures);
     say('healing');
     try {
       await cluster.heal();
@@ -133,12 +150,17 @@ export async function runScenario(options: RunOptions): Promise<RunResult> {
     }
     healedAtSeconds = recorder.now() / 1e9;
     await pause(AFTER_MS);
-    await workload.stop();
+    watcher.stop();
+    phases.ended('heal');
+    const late = await workload.stop();
+    if (late.length > 0) context.notes.push(`Clients that did not end in time: ${late.join(', ')}`);
+    phases.ended('stop clients');
     say('reading everything');
     const unread = await workload.readEverything(FINAL_READ_TIMEOUT_MS);
     if (unread.length > 0)
       failures.push(`Partitions ${unread.join(', ')} could not be read to their end after healing`);
     for (const id of cluster.diedUnasked) failures.push(`Broker ${id} ended by itself at the end`);
+    phases.ended('read everything');
   } catch (error) {
     await cluster.kill(...cluster.ids);
     throw error;
@@ -149,6 +171,7 @@ export async function runScenario(options: RunOptions): Promise<RunResult> {
   let comparison: ReplicaComparison = { comparedBytes: 0, differences: [] };
   try {
     await cluster.stopAll();
+    phases.ended('stop brokers');
     comparison = compareReplicas(
       TOPIC,
       cluster.ids.map((broker) => ({ broker, dataDirectory: cluster.dataDirectory(broker) })),
@@ -160,10 +183,13 @@ export async function runScenario(options: RunOptions): Promise<RunResult> {
   const logs = readLogs(cluster);
   for (const id of cluster.ids) copyFileSync(cluster.logFile(id), join(outDirectory, `broker-${id}.log`));
   await cluster.destroy();
-  const { faults, notes } = context ?? { faults: [], notes: [] };
+  const { faults, notes } = context ?? { faults: [], notes: [] as string[] };
   const verdict = checkHistory(recorder.events);
   for (const [kind, count] of Object.entries(verdict.counts)) failures.push(`${count} × ${kind}`);
-  const measurement = measure(recorder.events, faults);
+  const measurement = measure(recorder.events, faults, stalls);
+  const harnessStallMs = Math.round(Math.max(0, ...stalls.map(({ from, to }) => (to - from) / 1e6)));
+  if (harnessStallMs > STALL_NOTED_MS) notes.push(`The harness itself stood still for up to ${harnessStallMs} ms`);
+  phases.ended('check');
   const invalid = judgeValidity(options, verdict, faults);
   const recoveries = [...measurement.recoveriesMs].sort((a, b) => a - b);
   const result: RunResult = {
@@ -181,6 +207,8 @@ export async function runScenario(options: RunOptions): Promise<RunResult> {
     recoveryP99Ms: recoveries.length === 0 ? null : Math.round(quantile(recoveries, 0.99)),
     latencyP50Ms: measurement.latencyP50Ms,
     latencyP99Ms: measurement.latencyP99Ms,
+    harnessStallMs,
+    phasesMs: phases.durationsMs,
     notes,
     comparedReplicaBytes: comparison.comparedBytes,
     logs,
@@ -230,15 +258,25 @@ function judgeValidity(options: RunOptions, verdict: Verdict, faults: readonly F
   return invalid;
 }
 
-/** Notes brokers that end although nobody ended them, and how long the machine kept the harness itself from running: gaps of that length say nothing about brokers. */
-function watch(cluster: ChaosCluster, failures: string[]): { stop: () => number } {
-  const known = new Set<number>();
-  let stallMs = 0;
-  let lastMs = performance.now();
-  const timer = setInterval(() => {
+class Phases {
+  readonly durationsMs: Record<string, number> = {};
+  #beganMs = performance.now();
+
+  ended(phase: string): void {
     const now = performance.now();
-    stallMs = Math.max(stallMs, now - lastMs - WATCH_MS);
-    lastMs = now;
+    this.durationsMs[phase] = Math.round(now - this.#beganMs);
+    this.#beganMs = now;
+  }
+}
+
+/** Notes brokers that end although nobody ended them, and when the machine kept the harness itself from running. */
+function watch(cluster: ChaosCluster, recorder: Recorder, failures: string[], stalls: Stall[]): { stop: () => void } {
+  const known = new Set<number>();
+  let last = recorder.now();
+  const timer = setInterval(() => {
+    const now = recorder.now();
+    if (now - last > (WATCH_MS + STALL_MIN_MS) * 1e6) stalls.push({ from: last, to: now });
+    last = now;
     const dead = cluster.diedUnasked;
     for (const id of dead) {
       if (known.has(id)) continue;
@@ -247,12 +285,7 @@ function watch(cluster: ChaosCluster, failures: string[]): { stop: () => number 
     }
     for (const id of known) if (!dead.includes(id)) known.delete(id);
   }, WATCH_MS);
-  return {
-    stop: () => {
-      clearInterval(timer);
-      return stallMs;
-    },
-  };
+  return { stop: () => clearInterval(timer) };
 }
 
 function lastLines(path: string): string {

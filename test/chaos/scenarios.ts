@@ -5,23 +5,35 @@ import {
   directedAmnesia,
   failDisk,
   flipBits,
-  fullDisk,
   loseDirectory,
   losePower,
   slowDisk,
 } from './nemesis/disk-faults.ts';
+import { fillDisk, fullDisk } from './nemesis/full-disk.ts';
+import { squeezeMemory } from './nemesis/memory-faults.ts';
+import { dieAtPoints, dieInCatchUp, dieInElection } from './nemesis/named-points.ts';
 import type { NemesisContext } from './nemesis/nemesis.ts';
 import {
   corruptLinks,
   cutOneWay,
   cutSomeLinks,
   delayLinks,
+  harmPackets,
   isolateByRole,
   isolateClients,
   resetLinks,
   splitMajority,
 } from './nemesis/network-faults.ts';
-import { crashLoop, killAll, killByRole, loseQuorum, pauseByRole, rollingRestart } from './nemesis/process-faults.ts';
+import {
+  crashLoop,
+  killAll,
+  killByRole,
+  loseQuorum,
+  pauseByRole,
+  rollingRestart,
+  stallOften,
+} from './nemesis/process-faults.ts';
+import { changeMembership, churnTopics } from './nemesis/topic-faults.ts';
 
 export interface Scenario {
   readonly name: string;
@@ -35,6 +47,14 @@ export interface Scenario {
   readonly brokerLinks?: true;
   readonly clientLinks?: true;
   readonly heapMegabytes?: number;
+  /** A network and mounts of the run's own; needs root. */
+  readonly namespaces?: true;
+  /** Carries packets between brokers itself. */
+  readonly packets?: true;
+  /** Control groups that limit memory. */
+  readonly memoryLimits?: true;
+  /** A topic comes and goes beside the load. */
+  readonly churn?: true;
   readonly properties?: Readonly<Record<string, string>>;
   /** A healthy run has no fault to take effect. */
   readonly isHealthy?: true;
@@ -90,6 +110,11 @@ export const SCENARIOS: readonly Scenario[] = [
     proves: 'A paused leader neither acknowledges nor answers stale when it goes on (event-loop stalls included)',
     act: (context) => pauseByRole(context, ['leader', 'coordinator', 'metadata-leader', 'any']),
   },
+  {
+    name: 'stalls',
+    proves: 'Event loops that stand still for 0.2 to 2 s, again and again: nobody trusts a clock too long',
+    act: stallOften,
+  },
   { name: 'rolling-restart', proves: 'An upgrade by restarting one broker after the other', act: rollingRestart },
   { name: 'crash-loop', proves: 'kill -9 during recovery: recovering twice is recovering once', act: crashLoop },
   {
@@ -115,6 +140,14 @@ export const SCENARIOS: readonly Scenario[] = [
   { name: 'slow-network', proves: 'Delay and jitter, different in each direction', act: delayLinks, ...links },
   { name: 'corrupt-network', proves: 'Flipped bits between brokers reach no log', act: corruptLinks, ...links },
   { name: 'resets', proves: 'Connections between brokers reset at any moment', act: resetLinks, ...links },
+  {
+    name: 'packets',
+    proves: 'Packets between brokers lost, doubled, changed and out of order, below TCP',
+    act: harmPackets,
+    shim: true,
+    packets: true,
+    namespaces: true,
+  },
   {
     name: 'clients-from-leader',
     proves: 'Lost answers of a healthy leader: retries are not appended again',
@@ -142,6 +175,25 @@ export const SCENARIOS: readonly Scenario[] = [
     ...power,
   },
   {
+    name: 'named-points',
+    proves: 'Death right before or after each step of the life of its files, by name, with and without power loss',
+    act: dieAtPoints,
+    properties: SMALL_FILES,
+    ...power,
+  },
+  {
+    name: 'die-in-catch-up',
+    proves: 'Death in the middle of a catch-up, of the one that is filled and of the one that fills it',
+    act: dieInCatchUp,
+    properties: SMALL_FILES,
+    ...power,
+  },
+  {
+    name: 'die-in-election',
+    proves: 'Death of a candidate in the middle of an election',
+    act: dieInElection,
+  },
+  {
     name: 'amnesia',
     proves: 'A broker that acknowledged, lost power and forms a majority with one that was paused meanwhile',
     act: directedAmnesia,
@@ -166,6 +218,13 @@ export const SCENARIOS: readonly Scenario[] = [
     shim: true,
   },
   {
+    name: 'no-space',
+    proves: 'A file system that is really full, at once or after a warning, and space again',
+    act: fillDisk,
+    namespaces: true,
+    properties: SMALL_FILES,
+  },
+  {
     name: 'bit-flips',
     proves: 'Flipped bits in the WAL, partition files or anything of one broker: detected, repaired, never served',
     act: flipBits,
@@ -175,6 +234,20 @@ export const SCENARIOS: readonly Scenario[] = [
     name: 'lost-directory',
     proves: 'A broker that lost all its data comes back with a new identity and is filled from its peers',
     act: loseDirectory,
+  },
+  {
+    name: 'membership',
+    proves: 'Replicas replaced in the configurations of their groups while other brokers are killed, paused or cut off',
+    act: changeMembership,
+    nodes: 5,
+    ...links,
+  },
+  {
+    name: 'topics',
+    proves: 'A topic deleted and made again under its name, with clients on it, while brokers are killed and paused',
+    act: churnTopics,
+    churn: true,
+    properties: SMALL_FILES,
   },
   {
     name: 'clocks',
@@ -192,6 +265,12 @@ export const SCENARIOS: readonly Scenario[] = [
       });
     },
     heapMegabytes: 96,
+  },
+  {
+    name: 'memory-pressure',
+    proves: 'Pages taken away from a broker by the kernel, up to its death: slow or dead, never wrong',
+    act: squeezeMemory,
+    memoryLimits: true,
   },
   {
     name: 'mixed',

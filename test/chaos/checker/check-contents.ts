@@ -16,6 +16,13 @@ export function checkContents(observations: Observations, readToEnd: ReadonlySet
     for (const { offset, value, at } of known.neverSent) {
       findings.add('never-sent', at, `Key ${known.key} has ${value} at offset ${offset}, which nobody sent`);
     }
+    for (const { offset, value, at } of known.resurrected) {
+      findings.add(
+        'resurrected',
+        at,
+        `Key ${known.key} has ${value} of the deleted topic before it at offset ${offset}`,
+      );
+    }
     for (const sent of known.sent.values()) checkValue(known, sent, readToEnd.has(known.key), findings);
     if (readToEnd.has(known.key)) checkDense(known, findings);
   }

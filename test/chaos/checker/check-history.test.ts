@@ -298,6 +298,14 @@ const PLANTED: Record<ViolationKind, { story: Story; also?: ViolationKind[] }> =
       .complete(2, 'fail', 'poll', [['poll', {}]], { error: ['offset-out-of-range', 7, 1] })
       .finally([[0, 10]]),
   },
+  resurrected: {
+    story: story()
+      .sent(1, 10, 0)
+      .nemesis(Mark.topicRecreated, { keys: [8], replaces: [7] })
+      .invoke(99, 'poll', [['poll']])
+      .complete(99, 'ok', 'poll', [['poll', { 8: [[0, 10]] }]], { final: true })
+      .nemesis(Mark.finalReads, [8]),
+  },
   'sequence-broken': {
     story: story()
       .invoke(1, 'send', [['send', 7, 10]])

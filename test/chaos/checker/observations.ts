@@ -1,5 +1,5 @@
 /** What a history tells about the contents of each partition: which value is at which offset, who sent it, who read it. The ground on which all checks stand. */
-import type { ClientEvent } from '../history/history.ts';
+import { type ClientEvent, type HistoryEvent, isClientEvent, Mark, type TopicRecreated } from '../history/history.ts';
 import { attempted, type Operation, placed, polled, type SendOperation } from '../history/operation.ts';
 
 export interface SentValue {
@@ -22,6 +22,8 @@ export interface KeyObservations {
   readonly conflicts: { readonly offset: number; readonly value: number; readonly at: ClientEvent }[];
   /** Values that were read and that nobody sent. */
   readonly neverSent: { readonly offset: number; readonly value: number; readonly at: ClientEvent }[];
+  /** Values of a deleted topic of the same name that were read here although their sends had a known outcome. */
+  readonly resurrected: { readonly offset: number; readonly value: number; readonly at: ClientEvent }[];
   /** Highest offset that any poll returned; −1: none. */
   highestRead: number;
   /** All offsets seen, ascending. */
@@ -32,7 +34,23 @@ export interface KeyObservations {
 
 export type Observations = ReadonlyMap<number, KeyObservations>;
 
-export function observe(operations: readonly Operation[]): Observations {
+/** key → the key of the deleted partition of the same name that it replaced. */
+export function predecessors(events: readonly HistoryEvent[]): ReadonlyMap<number, number> {
+  const result = new Map<number, number>();
+  for (const event of events) {
+    if (isClientEvent(event) || event.f !== Mark.topicRecreated) continue;
+    const { keys, replaces } = event.value as TopicRecreated;
+    keys.forEach((key, i) => {
+      if (replaces[i] !== undefined) result.set(key, replaces[i]);
+    });
+  }
+  return result;
+}
+
+export function observe(
+  operations: readonly Operation[],
+  before: ReadonlyMap<number, number> = new Map(),
+): Observations {
   const keys = new Map<number, KeyObservations>();
   const of = (key: number): KeyObservations => {
     let known = keys.get(key);
@@ -43,6 +61,7 @@ export function observe(operations: readonly Operation[]): Observations {
         valueAt: new Map(),
         conflicts: [],
         neverSent: [],
+        resurrected: [],
         highestRead: -1,
         order: [],
         rank: new Map(),
@@ -66,6 +85,14 @@ export function observe(operations: readonly Operation[]): Observations {
     else if (before !== value) known.conflicts.push({ offset, value, at });
     known.sent.get(value)?.offsets.add(offset);
   };
+  /** A request names a topic by its name: one with an unknown outcome may land in the topic that was made anew. */
+  const sentBefore = (key: number, value: number): SentValue | undefined => {
+    for (let old = before.get(key); old !== undefined; old = before.get(old)) {
+      const sent = keys.get(old)?.sent.get(value);
+      if (sent !== undefined) return sent;
+    }
+    return undefined;
+  };
   for (const operation of operations) {
     if (operation.f === 'send') {
       for (const { key, offset, value } of placed(operation)) {
@@ -82,8 +109,14 @@ export function observe(operations: readonly Operation[]): Observations {
           see(known, offset, value, operation.completion!);
           known.highestRead = Math.max(known.highestRead, offset);
           const sent = known.sent.get(value);
-          if (sent === undefined) known.neverSent.push({ offset, value, at: operation.completion! });
-          else sent.read = true;
+          if (sent !== undefined) {
+            sent.read = true;
+            continue;
+          }
+          const elsewhere = sentBefore(key, value);
+          const found = { offset, value, at: operation.completion! };
+          if (elsewhere === undefined) known.neverSent.push(found);
+          else if (elsewhere.operation.type !== 'info') known.resurrected.push(found);
         }
       }
     }

@@ -27,6 +27,8 @@ export const VIOLATIONS = {
   'ack-without-quorum': 'A record was acknowledged while no majority of the brokers could take part',
   'false-out-of-range': 'An offset was called out of range that was known to exist',
   'corrupt-read': 'A batch with a wrong checksum was served',
+  resurrected:
+    'A record of a deleted topic that had been acknowledged or refused was read from the topic made anew under its name',
   'sequence-broken':
     'An idempotent producer whose batches had all been acknowledged was told that its next one is out of order',
 } as const;

@@ -8,8 +8,9 @@ export interface TopicPartition {
 export class Keys {
   readonly #partitions: TopicPartition[] = [];
   readonly #keys = new Map<string, number>();
+  readonly #retired = new Set<number>();
 
-  /** Keys of all partitions of a topic. */
+  /** Keys of all partitions of a topic. One that was deleted and is made again gets new ones. */
   addTopic(topic: string, partitions: number): number[] {
     return Array.from({ length: partitions }, (_, partition) => {
       const key = this.#partitions.push({ topic, partition }) - 1;
@@ -18,8 +19,14 @@ export class Keys {
     });
   }
 
+  /** The topic of these keys is deleted. */
+  retire(keys: readonly number[]): void {
+    for (const key of keys) this.#retired.add(key);
+  }
+
+  /** Of topics that exist. */
   get all(): number[] {
-    return this.#partitions.map((_, key) => key);
+    return this.#partitions.map((_, key) => key).filter((key) => !this.#retired.has(key));
   }
 
   partitionOf(key: number): TopicPartition {

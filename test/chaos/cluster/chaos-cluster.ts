@@ -5,16 +5,15 @@
 import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Endpoint } from '../../../scripts/bench/raw-client.ts';
 import { SeededRandom } from '../../../src/std/seeded-random.ts';
 import { pause } from '../clients/network.ts';
-import { shimEnvironment } from '../faults/compile-shim.ts';
+import { Cable } from '../faults/cable.ts';
+import { shimEnvironment } from '../faults/compile.ts';
 import { FaultyLink, type LinkCounters, type LinkRule } from '../faults/faulty-link.ts';
 import { losePower, type PowerLossReport } from '../faults/power-loss.ts';
 import { ShimControl } from '../faults/shim-control.ts';
 
-const REPOSITORY = fileURLToPath(new URL('../../..', import.meta.url));
 const COMMAND_TIMEOUT_MS = 180_000;
 const RAFT_PORT_OFFSET = 100;
 const HTTP_PORT_OFFSET = 200;
@@ -37,6 +36,10 @@ export interface ChaosClusterOptions {
   /** Proxies between clients and brokers. */
   readonly clientLinks: boolean;
   readonly heapMegabytes?: number;
+  /** cluster.sh. */
+  readonly program: string;
+  /** Program that carries packets between brokers; needs the shim and a network of the run's own. */
+  readonly cable?: string;
 }
 
 export interface BrokerFacts {
@@ -53,6 +56,9 @@ export class ChaosCluster {
   /** `from/to` → proxy of the connections that `from` opens to `to`. */
   readonly #brokerLinks = new Map<string, FaultyLink>();
   readonly #clientLinks = new Map<number, FaultyLink>();
+  readonly #closers: (() => void)[] = [];
+  readonly #afterStop: (() => void)[] = [];
+  #cable: Cable | undefined;
   /** Processes that were ended on purpose; any other that is gone ended by itself. */
   readonly #expectedDead = new Set<number>();
 
@@ -75,6 +81,7 @@ export class ChaosCluster {
         cluster.#clientLinks.set(id, await FaultyLink.open(cluster.kafkaPort(id), random.fork()));
     }
     if (options.brokerLinks) await cluster.#openBrokerLinks(random);
+    if (options.cable !== undefined) await cluster.#openCable(options.cable);
     return cluster;
   }
 
@@ -111,10 +118,30 @@ export class ChaosCluster {
     await this.#command('start', '--nodes', `${nodes}`, ...pairs);
   }
 
-  /** Starts one broker again; returns when it serves, or where there is no quorum, when it accepts connections. */
-  async restart(id: number): Promise<void> {
-    await this.#command('restart', `${id}`);
+  /** Starts one broker again, in the control group of `processesFile` if given; returns when it serves, or where there is no quorum, when it accepts connections. */
+  async restart(id: number, processesFile?: string): Promise<void> {
+    await this.#run(['restart', `${id}`], processesFile);
     this.#expectedDead.delete(id);
+  }
+
+  /** From now on it may end by itself. */
+  mayEnd(id: number): void {
+    this.#expectedDead.add(id);
+  }
+
+  /** It was expected to end and did not, or runs again: from now on it must not end. */
+  revive(id: number): void {
+    this.#expectedDead.delete(id);
+  }
+
+  /** Runs `act` when all brokers have stopped at the end, before their files are looked at. */
+  onStop(act: () => void): void {
+    this.#afterStop.push(act);
+  }
+
+  /** Runs `close` when the cluster is deleted. */
+  onDestroy(close: () => void): void {
+    this.#closers.push(close);
   }
 
   async stop(id: number): Promise<void> {
@@ -126,6 +153,7 @@ export class ChaosCluster {
   async stopAll(): Promise<void> {
     for (const id of this.ids) this.#expectedDead.add(id);
     await this.#command('stop');
+    for (const act of this.#afterStop.splice(0)) act();
   }
 
   async wipe(): Promise<void> {
@@ -244,6 +272,11 @@ export class ChaosCluster {
     this.#link(b, a).reset();
   }
 
+  get cable(): Cable {
+    if (this.#cable === undefined) throw new Error('This scenario has no cable for packets');
+    return this.#cable;
+  }
+
   clientLink(id: number): FaultyLink {
     const link = this.#clientLinks.get(id);
     if (link === undefined) throw new Error('This scenario has no proxies for clients');
@@ -260,6 +293,7 @@ export class ChaosCluster {
   }
 
   healLinks(): void {
+    this.#cable?.heal();
     for (const link of [...this.#brokerLinks.values(), ...this.#clientLinks.values()]) link.heal();
   }
 
@@ -273,9 +307,13 @@ export class ChaosCluster {
   }
 
   async destroy(): Promise<void> {
+    await this.kill(...this.ids);
+    for (const act of this.#afterStop.splice(0)) act();
     await this.wipe();
     for (const link of [...this.#brokerLinks.values(), ...this.#clientLinks.values()]) link.close();
     for (const control of this.controls.values()) control.close();
+    this.#cable?.close();
+    for (const close of this.#closers) close();
     rmSync(this.options.directory, { recursive: true, force: true });
     rmSync(this.options.chaosDirectory, { recursive: true, force: true });
   }
@@ -288,15 +326,27 @@ export class ChaosCluster {
 
   async #openBrokerLinks(random: SeededRandom): Promise<void> {
     for (const from of this.ids) {
-      const redirections = new Map<number, number>();
+      const redirections = new Map<number, { port: number }>();
       for (const to of this.ids) {
         if (to === from) continue;
         const port = this.kafkaPort(to) + RAFT_PORT_OFFSET;
         const link = await FaultyLink.open(port, random.fork());
         this.#brokerLinks.set(`${from}/${to}`, link);
-        redirections.set(port, link.port);
+        redirections.set(port, { port: link.port });
       }
       this.control(from).redirect(redirections);
+    }
+  }
+
+  async #openCable(program: string): Promise<void> {
+    this.#cable = await Cable.open(program, join(this.options.chaosDirectory, 'cable'));
+    for (const from of this.ids) {
+      const raftPort = (id: number): number => this.kafkaPort(id) + RAFT_PORT_OFFSET;
+      const others = this.ids.filter((to) => to !== from);
+      this.control(from).set('bindAny', raftPort(from));
+      this.control(from).redirect(
+        new Map(others.map((to) => [raftPort(to), { port: raftPort(to), host: Cable.address(from, to) }])),
+      );
     }
   }
 
@@ -307,7 +357,11 @@ export class ChaosCluster {
   }
 
   #command(...args: string[]): Promise<string> {
-    const { directory, chaosDirectory, port, shim, heapMegabytes } = this.options;
+    return this.#run(args);
+  }
+
+  #run(args: readonly string[], processesFile?: string): Promise<string> {
+    const { directory, chaosDirectory, port, shim, heapMegabytes, program } = this.options;
     const env: NodeJS.ProcessEnv = {
       ...process.env,
       FLOTILLA_DIR: directory,
@@ -315,16 +369,15 @@ export class ChaosCluster {
       ...(shim === undefined ? {} : shimEnvironment(shim, chaosDirectory, directory)),
       ...(heapMegabytes === undefined ? {} : { NODE_OPTIONS: `--max-old-space-size=${heapMegabytes}` }),
     };
+    const [file, all] =
+      processesFile === undefined
+        ? [program, args]
+        : ['sh', ['-c', 'echo $$ > "$0" && exec "$@"', processesFile, program, ...args]];
     return new Promise((resolve, reject) => {
-      execFile(
-        join(REPOSITORY, 'cluster.sh'),
-        args,
-        { env, timeout: COMMAND_TIMEOUT_MS, maxBuffer: 1 << 24 },
-        (error, stdout, stderr) => {
-          if (error === null) resolve(stdout);
-          else reject(new Error(`cluster.sh ${args.join(' ')} failed: ${stderr || stdout || error.message}`));
-        },
-      );
+      execFile(file, all, { env, timeout: COMMAND_TIMEOUT_MS, maxBuffer: 1 << 24 }, (error, stdout, stderr) => {
+        if (error === null) resolve(stdout);
+        else reject(new Error(`cluster.sh ${args.join(' ')} failed: ${stderr || stdout || error.message}`));
+      });
     });
   }
 }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SeededRandom } from '../../../src/std/seeded-random.ts';
-import { compileShim, shimEnvironment } from './compile-shim.ts';
+import { compileShim, shimEnvironment } from './compile.ts';
 import { losePower } from './power-loss.ts';
 import { ShimControl } from './shim-control.ts';
 

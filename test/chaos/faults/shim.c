@@ -48,12 +48,18 @@ struct control {
   _Atomic int64_t die_in_write;    /* at 1: half of the sectors are written, then it kills itself */
   _Atomic int64_t events;          /* order of everything in the journal, over all lives of the broker */
   _Atomic int64_t free_bytes;      /* nonzero: what the file system says that it has left */
-  _Atomic int64_t reserved[3];
+  _Atomic int64_t bind_any;        /* the port that listens on all addresses, so that packets from the cable reach it */
+  _Atomic int64_t point_operation; /* nonzero: the named point at which it dies: what is done (OP_...), 100 more: after it */
+  _Atomic int64_t point_countdown; /* at how many of them it dies */
   _Atomic int64_t syncs, syncs_failed, writes, writes_failed, writes_full, delayed, stalled, clock_reads, connects, deaths;
   _Atomic int64_t looks_at_space;
   _Atomic int64_t reserved2[5];
   _Atomic int64_t ports[PORTS_MAX]; /* port << 32 | where it goes */
+  _Atomic int64_t hosts[PORTS_MAX]; /* the address where it goes, as a number; 0: the same */
+  char point_path[256];             /* a part of the path of the named point */
 };
+
+enum { OP_CREATE = 1, OP_RENAME = 2, OP_UNLINK = 3, OP_MKDIR = 4, OP_RMDIR = 5, OP_SYNC = 6, OP_WRITE = 7, OP_TRUNCATE = 8, OP_AFTER = 100 };
 
 enum { FILE_SEEN = 1, WRITE = 2, DONE = 3, SYNC = 4, CREATE = 5, RENAME = 6, UNLINK = 7, MKDIR = 8, RMDIR = 9, TRUNCATE = 10, DIRSYNC = 11 };
 
@@ -135,6 +141,22 @@ static int take(_Atomic int64_t *budget) {
   return 0;
 }
 
+/* Dies at the named point; `path` may be NULL if the file of `fd` is meant. */
+static void point(int operation, const char *path, int fd) {
+  if (!control || control->point_operation != operation) return;
+  char name[PATH_MAX];
+  if (!path) {
+    char link[64];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, name, sizeof name - 1);
+    if (length <= 0) return;
+    name[length] = 0;
+    path = name;
+  }
+  if (!is_ours(path) || !strstr(path + root_length, (const char *)control->point_path)) return;
+  if (due(&control->point_countdown)) die();
+}
+
 static void delay(int64_t us) {
   if (us <= 0) return;
   control->delayed++;
@@ -213,6 +235,7 @@ static int has_write_fault(void) {
 
 static ssize_t tracked_write(int fd, struct tracked *file, const struct iovec *parts, int count, off_t offset) {
   if (has_write_fault()) return -1;
+  point(OP_WRITE, NULL, fd);
   size_t length = 0;
   for (int i = 0; i < count; i++) length += parts[i].iov_len;
   uint64_t event = is_journaled() ? note_old(WRITE, fd, file, offset, length) : 0;
@@ -229,6 +252,7 @@ static ssize_t tracked_write(int fd, struct tracked *file, const struct iovec *p
   }
   ssize_t result = REAL(pwritev64)(fd, parts, count, offset);
   if (is_journaled()) note_done(event);
+  point(OP_WRITE + OP_AFTER, NULL, fd);
   return result;
 }
 
@@ -261,9 +285,11 @@ static int resize(int fd, off_t size) {
   struct tracked *file = tracked_of(fd);
   if (!file) return REAL(ftruncate64)(fd, size);
   if (has_write_fault()) return -1;
+  point(OP_TRUNCATE, NULL, fd);
   uint64_t event = is_journaled() ? note_old(TRUNCATE, fd, file, size, 0) : 0;
   int result = REAL(ftruncate64)(fd, size);
   if (is_journaled()) note_done(event);
+  point(OP_TRUNCATE + OP_AFTER, NULL, fd);
   return result;
 }
 int ftruncate64(int fd, off64_t size) { return resize(fd, size); }
@@ -284,6 +310,7 @@ static int flush(int fd, int (*real)(int)) {
   }
   control->syncs++;
   if (due(&control->die_before_sync)) die();
+  point(OP_SYNC, NULL, fd);
   delay(control->sync_delay_us);
   if (control->sync_stalled) control->stalled++;
   while (control->sync_stalled) usleep(2000);
@@ -295,6 +322,7 @@ static int flush(int fd, int (*real)(int)) {
     else note((struct record){.type = DIRSYNC, .offset = before}, directory, strlen(directory) + 1, NULL);
   }
   if (due(&control->die_after_sync)) die();
+  point(OP_SYNC + OP_AFTER, NULL, fd);
   return result;
 }
 int fsync(int fd) { return flush(fd, REAL(fsync)); }
@@ -310,8 +338,10 @@ int fdatasync(int fd) { return flush(fd, REAL(fdatasync)); }
       va_end(rest);                                                       \
     }                                                                     \
     int existed = !(flags & O_CREAT) || !control || !access(path, F_OK);  \
+    if (!existed) point(OP_CREATE, path, -1);                             \
     int fd = REAL(name)(path, flags, mode);                               \
     track(fd, path, flags, existed);                                      \
+    if (!existed) point(OP_CREATE + OP_AFTER, path, -1);                  \
     return fd;                                                            \
   }
 OPEN(open)
@@ -326,7 +356,7 @@ static void back_up(const char *path, char *name) {
   if (link(path, name)) name[0] = 0;
 }
 
-int rename(const char *from, const char *to) {
+static int renamed(const char *from, const char *to) {
   if (!is_journaled() || !is_below(to)) return REAL(rename)(from, to);
   char names[PATH_MAX * 2], backup[PATH_MAX];
   back_up(to, backup);
@@ -339,7 +369,13 @@ int rename(const char *from, const char *to) {
   }
   return result;
 }
-int unlink(const char *path) {
+int rename(const char *from, const char *to) {
+  point(OP_RENAME, to, -1);
+  int result = renamed(from, to);
+  point(OP_RENAME + OP_AFTER, to, -1);
+  return result;
+}
+static int unlinked(const char *path) {
   if (!is_journaled() || !is_below(path)) return REAL(unlink)(path);
   char backup[PATH_MAX];
   back_up(path, backup);
@@ -347,14 +383,24 @@ int unlink(const char *path) {
   if (result == 0) note((struct record){.type = UNLINK}, path, strlen(path) + 1, backup);
   return result;
 }
+int unlink(const char *path) {
+  point(OP_UNLINK, path, -1);
+  int result = unlinked(path);
+  point(OP_UNLINK + OP_AFTER, path, -1);
+  return result;
+}
 int mkdir(const char *path, mode_t mode) {
+  point(OP_MKDIR, path, -1);
   int result = REAL(mkdir)(path, mode);
   if (result == 0 && is_journaled() && is_below(path)) note((struct record){.type = MKDIR}, path, strlen(path) + 1, NULL);
+  point(OP_MKDIR + OP_AFTER, path, -1);
   return result;
 }
 int rmdir(const char *path) {
+  point(OP_RMDIR, path, -1);
   int result = REAL(rmdir)(path);
   if (result == 0 && is_journaled() && is_below(path)) note((struct record){.type = RMDIR}, path, strlen(path) + 1, NULL);
+  point(OP_RMDIR + OP_AFTER, path, -1);
   return result;
 }
 
@@ -375,11 +421,23 @@ int connect(int fd, const struct sockaddr *address, socklen_t length) {
       int64_t entry = control->ports[i];
       if (ntohs(other.sin_port) != entry >> 32) continue;
       other.sin_port = htons(entry & 0xffff);
+      if (control->hosts[i]) other.sin_addr.s_addr = htonl((uint32_t)control->hosts[i]);
       control->connects++;
       return REAL(connect)(fd, (struct sockaddr *)&other, sizeof other);
     }
   }
   return REAL(connect)(fd, address, length);
+}
+
+int bind(int fd, const struct sockaddr *address, socklen_t length) {
+  if (control && control->bind_any && address->sa_family == AF_INET && length >= sizeof(struct sockaddr_in)) {
+    struct sockaddr_in other = *(const struct sockaddr_in *)address;
+    if (ntohs(other.sin_port) == control->bind_any) {
+      other.sin_addr.s_addr = htonl(INADDR_ANY);
+      return REAL(bind)(fd, (struct sockaddr *)&other, sizeof other);
+    }
+  }
+  return REAL(bind)(fd, address, length);
 }
 
 static int64_t clock_offset(void) {

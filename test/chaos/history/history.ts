@@ -85,7 +85,14 @@ export const Mark = {
   faultEnds: 'fault-ends',
   /** Value: keys that were read from their beginning to their end after everything was healed. */
   finalReads: 'final-reads',
+  /** A topic was created again under the name of one that was deleted; value {keys, replaces}: keys of the new partitions and of the old ones. */
+  topicRecreated: 'topic-recreated',
 } as const;
+
+export interface TopicRecreated {
+  readonly keys: readonly number[];
+  readonly replaces: readonly number[];
+}
 
 export function isClientEvent(event: HistoryEvent): event is ClientEvent {
   return event.process !== 'nemesis';

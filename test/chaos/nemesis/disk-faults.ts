@@ -138,50 +138,6 @@ export async function slowDisk(context: NemesisContext): Promise<void> {
   }
 }
 
-/**
- * One broker's disk gets full. With warning (the file system says that little is left): it refuses records and goes on with everything else. Without (a write finds no space): it stops, and
- * comes back when there is space again.
- */
-export async function fullDisk(context: NemesisContext): Promise<void> {
-  const { random } = context;
-  while (context.hasTime) {
-    const broker = await context.who(random.pick(['leader', 'follower']));
-    if (random.chance(0.5)) await runShort(context, broker);
-    else await runOut(context, broker);
-    await context.awaitReady(READY_TIMEOUT_MS);
-    await context.sleepBetween(1_500, 3_000);
-  }
-}
-
-async function runShort(context: NemesisContext, broker: number): Promise<void> {
-  const { cluster } = context;
-  await context.fault('disk nearly full', [broker], async () => {
-    const control = cluster.control(broker);
-    const before = control.count('looksAtSpace');
-    control.set('freeBytes', 20 * 2 ** 20);
-    await context.sleepBetween(3_000, 6_000);
-    const looks = control.count('looksAtSpace') - before;
-    control.set('freeBytes', 0);
-    return looks > 0 ? `it was told ${looks} times that 20 MiB are left` : undefined;
-  });
-}
-
-async function runOut(context: NemesisContext, broker: number): Promise<void> {
-  const { cluster } = context;
-  await context.fault('disk full', [broker], async () => {
-    const control = cluster.control(broker);
-    const before = control.count('writesFull');
-    control.set('diskFull', 1);
-    await cluster.awaitEnd(broker, 10_000).catch(() => {
-      context.notes.push(`Broker ${broker} went on although no write found space`);
-    });
-    const full = control.count('writesFull') - before;
-    control.set('diskFull', 0);
-    await cluster.restart(broker);
-    return full > 0 ? `${full} writes found no space, it stopped` : undefined;
-  });
-}
-
 /** Flips bits in files of one broker while it is down: in its WAL, its partition files, or anything. Detected and repaired from its peers, never served. */
 export async function flipBits(context: NemesisContext): Promise<void> {
   const { cluster, random } = context;

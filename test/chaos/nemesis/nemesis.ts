@@ -7,6 +7,7 @@ import { type ClientNetwork, pause } from '../clients/network.ts';
 import type { ChaosCluster } from '../cluster/chaos-cluster.ts';
 import { Mark } from '../history/history.ts';
 import type { Recorder } from '../history/recorder.ts';
+import type { TopicChurn } from '../workload/topic-churn.ts';
 import { GROUP, TOPIC } from '../workload/workload.ts';
 
 /** Leaders learn of a lost replica after a moment: all have to say it several times in a row. */
@@ -33,6 +34,13 @@ export interface NemesisOptions {
   readonly recorder: Recorder;
   readonly random: SeededRandom;
   readonly durationMs: number;
+  /** What makes and deletes a topic, if the scenario has it. */
+  readonly churn?: TopicChurn;
+}
+
+/** Who must not be chosen. */
+export interface Exception {
+  readonly but?: number;
 }
 
 export class NemesisContext {
@@ -41,18 +49,32 @@ export class NemesisContext {
   readonly faults: FaultRecord[];
   /** Facts that the report shall show. */
   readonly notes: string[];
+  /** What must not be: each makes the run fail. */
+  readonly failures: string[];
+  readonly #churn: TopicChurn | undefined;
   readonly #network: ClientNetwork;
   readonly #recorder: Recorder;
   readonly #deadlineMs: number;
 
-  constructor({ cluster, network, recorder, random, durationMs }: NemesisOptions, parent?: NemesisContext) {
+  constructor({ cluster, network, recorder, random, durationMs, churn }: NemesisOptions, parent?: NemesisContext) {
     this.faults = parent?.faults ?? [];
     this.notes = parent?.notes ?? [];
+    this.failures = parent?.failures ?? [];
+    this.#churn = churn ?? parent?.churnOrNone;
     this.cluster = cluster;
     this.random = random;
     this.#network = network;
     this.#recorder = recorder;
     this.#deadlineMs = performance.now() + durationMs;
+  }
+
+  get churnOrNone(): TopicChurn | undefined {
+    return this.#churn;
+  }
+
+  get churn(): TopicChurn {
+    if (this.#churn === undefined) throw new Error('This scenario has no topic that comes and goes');
+    return this.#churn;
   }
 
   /** False when the time for faults is over. */
@@ -117,8 +139,8 @@ export class NemesisContext {
   }
 
   /** A running broker that plays the role now; any running one if nobody is known to. */
-  async who(role: Role): Promise<number> {
-    const running = this.cluster.alive.filter((id) => !this.cluster.isPaused(id));
+  async who(role: Role, { but }: Exception = {}): Promise<number> {
+    const running = this.cluster.alive.filter((id) => id !== but && !this.cluster.isPaused(id));
     const chosen = await this.#find(role, running);
     return chosen !== undefined && running.includes(chosen) ? chosen : this.random.pick(running);
   }
@@ -164,6 +186,16 @@ export class NemesisContext {
       const match = /^\w*partitions_(?:under_replicated|leaderless)(?:\{[^}]*\})? (\S+)$/.exec(line);
       if (match !== null) sum += Number(match[1]);
     }
+    return sum;
+  }
+
+  /** A number of a broker's metrics, by the end of its name; the sum if it has several; undefined if the broker does not answer. */
+  async metric(id: number, name: string): Promise<number | undefined> {
+    const metrics = (await this.cluster.http(id, '/metrics'))?.body;
+    if (metrics === undefined) return undefined;
+    let sum = 0;
+    for (const [, value] of metrics.matchAll(new RegExp(`^\\w*${name}(?:\\{[^}]*\\})? (\\S+)$`, 'gm')))
+      sum += Number(value);
     return sum;
   }
 

@@ -1,6 +1,6 @@
 /** Faults of the network, by the proxies between brokers and between clients and brokers. */
 import type { LinkRule } from '../faults/faulty-link.ts';
-import type { NemesisContext, Role } from './nemesis.ts';
+import type { Exception, NemesisContext, Role } from './nemesis.ts';
 
 type Pair = readonly [from: number, to: number];
 
@@ -27,11 +27,15 @@ function pairs(ids: readonly number[]): Pair[] {
 }
 
 /** Cuts one broker off from all others, both ways. */
-export async function isolateByRole(context: NemesisContext, roles: readonly Role[]): Promise<void> {
+export async function isolateByRole(
+  context: NemesisContext,
+  roles: readonly Role[],
+  exception: Exception = {},
+): Promise<void> {
   const { cluster, random } = context;
   while (context.hasTime) {
     const role = random.pick(roles);
-    const broker = await context.who(role);
+    const broker = await context.who(role, exception);
     await whileHeld(context, `isolate ${role}`, [broker], () => {
       for (const other of cluster.ids) if (other !== broker) cluster.cut(broker, other);
     });
@@ -159,5 +163,40 @@ export async function isolateClients(context: NemesisContext): Promise<void> {
       return held > 0 ? `${held} pieces of data were held` : undefined;
     });
     await context.sleepBetween(1_500, 3_000);
+  }
+}
+
+/** Packets between brokers are lost, doubled, changed and overtake each other; TCP has to make good for it, and what it can not is a slow link. */
+export async function harmPackets(context: NemesisContext): Promise<void> {
+  const { cluster, random } = context;
+  const rules = {
+    'packets lost': () => ({ loss: 0.02 + random.next() * 0.2 }),
+    'packets doubled': () => ({ duplicate: 0.1 + random.next() * 0.4, jitterMs: 5 }),
+    'packets overtake each other': () => ({ jitterMs: 5 + random.next() * 60 }),
+    'packets changed': () => ({ corrupt: 0.01 + random.next() * 0.1 }),
+    'everything at once': () => ({ loss: 0.05, duplicate: 0.05, corrupt: 0.02, delayMs: 5, jitterMs: 30 }),
+    'nothing arrives': () => ({ loss: 1 }),
+  } as const;
+  while (context.hasTime) {
+    const kind = random.pick(Object.keys(rules) as (keyof typeof rules)[]);
+    const broker = await context.who(random.pick(['leader', 'any']));
+    const isOne = kind === 'nothing arrives' || random.chance(0.4);
+    await context.fault(kind, isOne ? [broker] : cluster.ids, async () => {
+      const before = cluster.cable.counters;
+      for (const [from, to] of pairs(cluster.ids)) {
+        if (!isOne || from === broker || to === broker) cluster.cable.set(from, to, rules[kind]());
+      }
+      await context.sleepBetween(3_000, 7_000);
+      const after = cluster.cable.counters;
+      cluster.cable.heal();
+      const facts = (['lost', 'duplicated', 'corrupted', 'overtaken'] as const)
+        .map((name) => [name, after[name] - before[name]] as const)
+        .filter(([, count]) => count > 0);
+      const passed = after.passed - before.passed;
+      return facts.length === 0
+        ? undefined
+        : `${facts.map(([name, count]) => `${count} packets were ${name}`).join(', ')}, ${passed} passed`;
+    });
+    await context.sleepBetween(1_000, 3_000);
   }
 }

@@ -1,14 +1,18 @@
 /** Faults of processes: killed, paused, restarted gracefully, short of memory. */
-import type { NemesisContext, Role } from './nemesis.ts';
+import type { Exception, NemesisContext, Role } from './nemesis.ts';
 
 const READY_TIMEOUT_MS = 30_000;
 
 /** Kills whoever plays the role, again and again, and brings it back. */
-export async function killByRole(context: NemesisContext, roles: readonly Role[]): Promise<void> {
+export async function killByRole(
+  context: NemesisContext,
+  roles: readonly Role[],
+  exception: Exception = {},
+): Promise<void> {
   const { cluster, random } = context;
   while (context.hasTime) {
     const role = random.pick(roles);
-    const broker = await context.who(role);
+    const broker = await context.who(role, exception);
     await context.fault(`kill ${role}`, [broker], async () => {
       await cluster.kill(broker);
       const evidence = `process of broker ${broker} is gone`;
@@ -73,11 +77,15 @@ export async function loseQuorum(context: NemesisContext): Promise<void> {
 }
 
 /** Freezes whoever plays the role for longer than leases and sessions last, and lets it go on. */
-export async function pauseByRole(context: NemesisContext, roles: readonly Role[]): Promise<void> {
+export async function pauseByRole(
+  context: NemesisContext,
+  roles: readonly Role[],
+  exception: Exception = {},
+): Promise<void> {
   const { cluster, random } = context;
   while (context.hasTime) {
     const role = random.pick(roles);
-    const broker = await context.who(role);
+    const broker = await context.who(role, exception);
     await context.fault(`pause ${role}`, [broker], async () => {
       cluster.pause(broker);
       await context.sleep(20);
@@ -132,5 +140,28 @@ export async function crashLoop(context: NemesisContext): Promise<void> {
     });
     await context.awaitReady(READY_TIMEOUT_MS);
     await context.sleepBetween(1_000, 3_000);
+  }
+}
+
+/** Freezes a broker for moments, one after the other: what a long turn of the event loop or of the collector of garbage looks like from outside. */
+export async function stallOften(context: NemesisContext): Promise<void> {
+  const { cluster, random } = context;
+  while (context.hasTime) {
+    const broker = await context.who(random.pick(['leader', 'leader', 'metadata-leader', 'coordinator', 'any']));
+    await context.fault('event loop stalls', [broker], async () => {
+      const lengths: number[] = [];
+      let seen = 0;
+      for (let i = random.between(3, 8); i > 0; i--) {
+        const lengthMs = random.between(200, 2_000);
+        cluster.pause(broker);
+        await context.sleep(lengthMs);
+        if (cluster.isPaused(broker)) seen += 1;
+        cluster.resume(broker);
+        lengths.push(lengthMs);
+        await context.sleepBetween(50, 700);
+      }
+      return seen > 0 ? `it stood still ${seen} times, for ${lengths.join(', ')} ms` : undefined;
+    });
+    await context.sleepBetween(500, 1_500);
   }
 }

@@ -1,6 +1,6 @@
 /** Numbers of a run, from its history: throughput and latency over time, gaps, and how long each fault kept partitions from acknowledging. */
 import { acknowledgements } from '../checker/check-history.ts';
-import { type HistoryEvent, pairOperations } from '../history/history.ts';
+import { type HistoryEvent, isClientEvent, Mark, pairOperations, type TopicRecreated } from '../history/history.ts';
 import { attempted } from '../history/operation.ts';
 import type { FaultRecord } from '../nemesis/nemesis.ts';
 
@@ -27,7 +27,21 @@ export interface Measurement {
   readonly latencyP99Ms: number;
 }
 
-export function measure(events: readonly HistoryEvent[], faults: readonly FaultRecord[]): Measurement {
+/** A time (ns) in which the machine kept the harness itself from running: what happened then says nothing about brokers. */
+export interface Stall {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Gaps and recoveries do not count the time of `stalls`, nor partitions of topics that come and go. */
+export function measure(
+  events: readonly HistoryEvent[],
+  faults: readonly FaultRecord[],
+  stalls: readonly Stall[] = [],
+): Measurement {
+  const passing = passingKeys(events);
+  const counted = (from: number, to: number): number =>
+    stalls.reduce((time, stall) => time - Math.max(0, Math.min(to, stall.to) - Math.max(from, stall.from)), to - from);
   const operations = pairOperations(events);
   const acks = acknowledgements(operations);
   const endNs = acks.at(-1)?.time ?? 0;
@@ -50,6 +64,7 @@ export function measure(events: readonly HistoryEvent[], faults: readonly FaultR
     const records = [...attempted(operation)];
     if (operation.type === 'ok') {
       const { key } = records[0]!;
+      if (passing.has(key)) continue;
       const spans = byKey.get(key);
       const span: [number, number] = [operation.invoke.time, operation.completion.time];
       if (spans === undefined) byKey.set(key, [span]);
@@ -64,7 +79,7 @@ export function measure(events: readonly HistoryEvent[], faults: readonly FaultR
   for (const spans of byKey.values()) {
     const times = spans.map(([, acknowledged]) => acknowledged).sort((a, b) => a - b);
     times.forEach((time, i) => {
-      const gap = time - (times[i - 1] ?? time);
+      const gap = counted(times[i - 1] ?? time, time);
       if (gap <= longestGapNs) return;
       longestGapNs = gap;
       longestGapAt = times[i - 1]!;
@@ -86,13 +101,26 @@ export function measure(events: readonly HistoryEvent[], faults: readonly FaultR
     }),
     longestGapMs: longestGapNs / 1e6,
     longestGapAtSeconds: longestGapAt / 1e9,
-    recoveriesMs: recoveries(faults, byKey),
+    recoveriesMs: recoveries(faults, byKey, counted),
     latencyP50Ms: quantile(latencies, 0.5),
     latencyP99Ms: quantile(latencies, 0.99),
   };
 }
 
-function recoveries(faults: readonly FaultRecord[], byKey: ReadonlyMap<number, [number, number][]>): number[] {
+function passingKeys(events: readonly HistoryEvent[]): ReadonlySet<number> {
+  const passing = new Set<number>();
+  for (const event of events) {
+    if (isClientEvent(event) || event.f !== Mark.topicRecreated) continue;
+    for (const key of (event.value as TopicRecreated).keys) passing.add(key);
+  }
+  return passing;
+}
+
+function recoveries(
+  faults: readonly FaultRecord[],
+  byKey: ReadonlyMap<number, [number, number][]>,
+  counted: (from: number, to: number) => number,
+): number[] {
   const result: number[] = [];
   for (const { from, to, recoverFrom, evidence } of faults) {
     if (evidence === undefined) continue;
@@ -106,7 +134,7 @@ function recoveries(faults: readonly FaultRecord[], byKey: ReadonlyMap<number, [
       for (const [invoked, acknowledged] of spans) {
         if (invoked < since && acknowledged > since + 50e6) first = Math.min(first, acknowledged);
       }
-      if (Number.isFinite(first)) slowest = Math.max(slowest, first - since);
+      if (Number.isFinite(first)) slowest = Math.max(slowest, counted(since, first));
       else isComplete = false;
     }
     if (isComplete) result.push(slowest / 1e6);

@@ -11,6 +11,7 @@ import { EndReader, PartitionReader, readEverything } from '../clients/reader.ts
 import { SequencedProducer } from '../clients/sequenced-producer.ts';
 import type { Recorder } from '../history/recorder.ts';
 import { SendGenerator, Values } from './generator.ts';
+import { TopicChurn } from './topic-churn.ts';
 
 export interface WorkloadOptions {
   readonly network: ClientNetwork;
@@ -30,16 +31,18 @@ export const GROUP = 'chaos-group';
 export const REGISTER_GROUP = 'chaos-register';
 const WINDOW = 5;
 const GROUP_MEMBERS = 2;
-const SEND_DEADLINE_MS = 20_000;
+const SEND_DEADLINE_MS = 10_000;
 const REGISTER_PAUSE_MS = 40;
 const POLL_WAIT_MS = 250;
 const CREATE_TIMEOUT_MS = 60_000;
 /** How long threads may take to end what they are doing. */
-const STOP_TIMEOUT_MS = 45_000;
+const STOP_TIMEOUT_MS = 12_000;
 
 export class Workload {
   readonly #options: WorkloadOptions;
   readonly keys = new Keys();
+  readonly #values = new Values();
+  readonly #running = new Map<number, string>();
   readonly #threads: Promise<void>[] = [];
   readonly #members: GroupMember[] = [];
   readonly #closers: (() => void)[] = [];
@@ -66,25 +69,24 @@ export class Workload {
       CREATE_TIMEOUT_MS,
     );
     const random = new SeededRandom(seed);
-    const values = new Values();
-    const generator = (): SendGenerator => new SendGenerator(random.fork(), values, this.#options.stepsPerSecond);
+    const generator = (): SendGenerator => new SendGenerator(random.fork(), this.#values, this.#options.stepsPerSecond);
     const common = { network, recorder, keys, requestTimeoutMs };
 
     for (const key of keys.all) {
-      this.#thread(() =>
+      this.#thread(`ordered producer ${key}`, () =>
         this.#produceInOrder(
           new SequencedProducer({ ...common, key, window: WINDOW, deadlineMs: SEND_DEADLINE_MS }),
           generator(),
         ),
       );
-      this.#thread(() => this.#follow(new PartitionReader(common, key)));
+      this.#thread(`reader ${key}`, () => this.#follow(new PartitionReader(common, key)));
     }
     const acks = [-1, 1, 0] as const;
     keys.all.slice(0, acks.length).forEach((key, i) => {
       const producer = new PlainProducer({ ...common, key, acks: acks[i]! });
       const steps = generator();
       this.#closers.push(() => producer.close());
-      this.#thread(async () => {
+      this.#thread(`producer with acks ${acks[i]}`, async () => {
         const step = steps.next();
         await producer.send(step.values, step.recordBytes);
         await pause(step.pauseMs);
@@ -94,6 +96,7 @@ export class Workload {
       const producer = new KafkajsProducer(common, isIdempotent);
       const steps = generator();
       this.#thread(
+        `kafkajs producer${isIdempotent ? ', idempotent' : ''}`,
         async () => {
           const step = steps.next();
           await producer.send(steps.pick(keys.all), step.values, step.recordBytes);
@@ -106,7 +109,7 @@ export class Workload {
     const ends = new EndReader(common);
     const endRandom = random.fork();
     this.#closers.push(() => ends.close());
-    this.#thread(async () => {
+    this.#thread('reader of ends', async () => {
       await ends.read(endRandom.pick(keys.all));
       await pause(REGISTER_PAUSE_MS);
     });
@@ -117,12 +120,29 @@ export class Workload {
     }
   }
 
-  /** Ends all clients; what they have open is completed or becomes unknown first. */
-  async stop(): Promise<void> {
+  /** A topic that comes and goes beside the load; the nemesis moves it. */
+  churn(random: SeededRandom): TopicChurn {
+    const { network, recorder, replicationFactor, requestTimeoutMs } = this.#options;
+    return new TopicChurn({
+      network,
+      recorder,
+      keys: this.keys,
+      values: this.#values,
+      random,
+      replicationFactor,
+      requestTimeoutMs,
+    });
+  }
+
+  /** Ends all clients; what they have open is completed or becomes unknown first. Gives the names of those that did not end in time. */
+  async stop(): Promise<string[]> {
     this.#isStopped = true;
-    const ended = Promise.all([...this.#threads, ...this.#members.map((member) => member.stop())]);
-    await Promise.race([ended, pause(STOP_TIMEOUT_MS)]);
+    this.#members.forEach((member, i) => {
+      this.#track(`group member ${i}`, member.stop());
+    });
+    await Promise.race([Promise.all(this.#threads), pause(STOP_TIMEOUT_MS)]);
     for (const close of this.#closers) close();
+    return [...this.#running.values()];
   }
 
   /** Reads everything with fresh clients; gives the keys that could not be read to their end. */
@@ -131,12 +151,22 @@ export class Workload {
     return readEverything({ network, recorder, keys: this.keys, requestTimeoutMs }, timeoutMs);
   }
 
-  #thread(step: () => Promise<void>, close?: () => Promise<void>): void {
+  #thread(name: string, step: () => Promise<void>, close?: () => Promise<void>): void {
     const run = async (): Promise<void> => {
       while (!this.#isStopped) await step();
       await close?.();
     };
-    this.#threads.push(run());
+    this.#track(name, run());
+  }
+
+  #track(name: string, thread: Promise<void>): void {
+    const number = this.#threads.length;
+    this.#running.set(number, name);
+    this.#threads.push(
+      thread.finally(() => {
+        this.#running.delete(number);
+      }),
+    );
   }
 
   async #produceInOrder(producer: SequencedProducer, generator: SendGenerator): Promise<void> {
@@ -172,12 +202,12 @@ export class Workload {
       () => reader.close(),
     );
     let next = 1;
-    this.#thread(async () => {
+    this.#thread('register writer', async () => {
       await writer.commit(random.pick(keys.all), next++);
       await pause(REGISTER_PAUSE_MS);
     });
     const readerRandom = random.fork();
-    this.#thread(async () => {
+    this.#thread('register reader', async () => {
       await reader.read(readerRandom.pick(keys.all));
       await pause(REGISTER_PAUSE_MS);
     });
