@@ -40,6 +40,10 @@ export interface DriverContext {
   /** How full the WAL is: un-checkpointed entries as a share of its limit, or how far it has grown beyond it. */
   readonly walShare: number;
 
+  /** Whether proposals of so many bytes fit what this broker may have under way, and its WAL. */
+  hasRoomFor(bytes: number): boolean;
+  /** Calls back once, in a pass in which there is room for proposals. */
+  whenRoom(callback: () => void): void;
   /** A pass runs once all pending input was read. */
   schedule(): void;
   /** Runs `task` in the next pass: for everything that comes from outside a pass. Cores are stepped in passes only. */

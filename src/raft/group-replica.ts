@@ -188,13 +188,20 @@ export class GroupReplica implements RaftGroup, Deadline {
   ): Extract<ProposalOutcome, { kind: 'refused' }>['reason'] | undefined {
     if (this.role !== 'leader' || this.removed) return 'notLeader';
     if (!this.isReady) return 'notReady';
-    const { config, proposedBytes, storage } = this.#context;
-    if (bytes > storage.entryBytesMax) return 'tooLarge';
-    // One proposal is always allowed, or one above the limit could never be made.
-    if (this.proposals.bytes > 0 && this.proposals.bytes + bytes > config.groupProposedBytesMax) return 'overloaded';
-    if (proposedBytes > 0 && proposedBytes + bytes > config.brokerProposedBytesMax) return 'overloaded';
-    if (this.#context.walShare > config.walShareProposals) return 'overloaded';
+    if (bytes > this.#context.storage.entryBytesMax) return 'tooLarge';
+    if (!this.hasRoomFor(bytes)) return 'overloaded';
     return isRefusedOnFullDisk && this.#isAnyDiskFull() ? 'diskFull' : undefined;
+  }
+
+  hasRoomFor(bytes: number): boolean {
+    // One proposal is always allowed, or one above the limit could never be made.
+    const isWithinGroupLimit =
+      this.proposals.bytes === 0 || this.proposals.bytes + bytes <= this.#context.config.groupProposedBytesMax;
+    return isWithinGroupLimit && this.#context.hasRoomFor(bytes);
+  }
+
+  whenRoom(callback: () => void): void {
+    this.#context.whenRoom(callback);
   }
 
   #isAnyDiskFull(): boolean {

@@ -107,6 +107,8 @@ export class RaftDriver implements RaftGroups, DriverContext {
   #inbox = new Fifo<(() => void) | InboundMessage>();
   readonly #awaitingFlush = new Fifo<AwaitingFlush>();
   readonly #leadershipDirty = new Set<GroupReplica>();
+  /** Who wants to propose and waits for room, in order. */
+  readonly #awaitingRoom = new Fifo<() => void>();
   #scheduled = false;
   #inPass = false;
   #nowMs = 0;
@@ -189,6 +191,16 @@ export class RaftDriver implements RaftGroups, DriverContext {
     const { liveBytes, bytesInUse, bytesLimit } = this.storage.stats;
     // The WAL grows to twice its limit while segments are released more slowly than they fill; then it must get time.
     return Math.max(liveBytes / bytesLimit, bytesInUse / bytesLimit - 1);
+  }
+
+  hasRoomFor(bytes: number): boolean {
+    const { config, proposedBytes } = this;
+    if (proposedBytes > 0 && proposedBytes + bytes > config.brokerProposedBytesMax) return false;
+    return this.walShare <= config.walShareProposals;
+  }
+
+  whenRoom(callback: () => void): void {
+    this.#awaitingRoom.push(callback);
   }
 
   // -------------------------------------------------------------- start and end
@@ -276,6 +288,7 @@ export class RaftDriver implements RaftGroups, DriverContext {
       this.#advanceTime();
       this.#applyLoop.run();
       if (this.walShare > this.config.walShareCheckpoint) this.#relieveWal();
+      if (this.#awaitingRoom.size > 0 && this.hasRoomFor(0)) for (const wake of this.#awaitingRoom.takeAll()) wake();
       this.#tellLeadership();
       this.#leading.flush();
       this.#liveness.write();

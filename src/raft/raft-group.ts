@@ -42,6 +42,10 @@ export interface RaftGroup {
     done: (outcome: ProposalOutcome) => void,
     options?: { requiredFlushes?: number; isRefusedOnFullDisk?: boolean },
   ): void;
+  /** Whether a proposal of so many bytes would be taken now and not be refused as `overloaded`. */
+  hasRoomFor(bytes: number): boolean;
+  /** Calls back once, when there may be room again after {@link hasRoomFor} said no; who waits longer is called earlier. */
+  whenRoom(callback: () => void): void;
   /** Linearizable read: calls back with true once everything committed before the call is applied here and leadership was confirmed by a quorum afterwards (ReadIndex, DECISIONS L5). */
   readBarrier(done: (confirmed: boolean) => void): void;
   /** Resolves when the transfer took effect or failed. Without target: the most caught-up live voter, preferred brokers first. */

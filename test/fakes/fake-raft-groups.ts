@@ -322,6 +322,14 @@ export class FakeGroup implements RaftGroup {
     });
   }
 
+  hasRoomFor(): boolean {
+    return true;
+  }
+
+  whenRoom(callback: () => void): void {
+    this.#network.timers.soon(callback);
+  }
+
   readBarrier(done: (confirmed: boolean) => void): void {
     const atTerm = this.#shared.term;
     this.#network.timers.after(this.#network.delayMs, () => done(this.isReady && this.#shared.term === atTerm));

@@ -36,6 +36,8 @@ export class FakeRaftGroup implements RaftGroup {
     learners: [],
   };
   uncommittedBytes = 0;
+  hasRoom = true;
+  readonly #awaitingRoom: (() => void)[] = [];
   /** Proposals that wait for the test. */
   readonly proposals: FakeProposal[] = [];
   #appliedIndex = 0;
@@ -62,6 +64,19 @@ export class FakeRaftGroup implements RaftGroup {
     options?: FakeProposal['options'],
   ): void {
     this.proposals.push({ payload: Buffer.concat(payload), options, done });
+  }
+
+  hasRoomFor(): boolean {
+    return this.hasRoom;
+  }
+
+  whenRoom(callback: () => void): void {
+    this.#awaitingRoom.push(callback);
+  }
+
+  makeRoom(): void {
+    this.hasRoom = true;
+    for (const wake of this.#awaitingRoom.splice(0)) wake();
   }
 
   /** Applies the oldest `count` proposals. */

@@ -174,6 +174,34 @@ describe('produce', () => {
     }
   });
 
+  it('lets producers wait while WAL or disk is behind, in order, and answers 7 to those whose time is up', async () => {
+    group.hasRoom = false;
+    const answers = [produce(testBatch({ records: 2 })), produce(testBatch(), { timeoutMs: 1_000 })];
+    await fixture.time.runFor(900);
+    answers.push(produce(testBatch()));
+    await fixture.time.runFor(600);
+    expect(group.proposals).toEqual([]);
+    expect(answers.map(({ result }) => result?.errorCode)).toEqual([undefined, ErrorCode.REQUEST_TIMED_OUT, undefined]);
+    group.makeRoom();
+    await turn();
+    group.commit();
+    expect(answers.map(({ result }) => result!.baseOffset)).toEqual([0, -1, 2]);
+    expect(partition.pendingBytes).toBe(0);
+  });
+
+  it('refuses only what would wait behind a lot that does not move', async () => {
+    group.hasRoom = false;
+    const large = testBatch({ valueBytes: 1_000_000 });
+    settings = { ...SETTINGS, maxMessageBytes: 2_000_000 };
+    const answers = Array.from({ length: 20 }, () => produce(large, { timeoutMs: 60_000 }));
+    await fixture.time.runFor(1_900);
+    expect(answers.every(({ result }) => result === undefined)).toBe(true);
+    await fixture.time.runFor(200);
+    expect(produce(large).result).toMatchObject({ errorCode: ErrorCode.NOT_ENOUGH_REPLICAS });
+    for (group.makeRoom(); partition.pendingBytes > 0; group.commit()) await turn();
+    expect(answers.every(({ result }) => result?.errorCode === 0)).toBe(true);
+  });
+
   it('refuses acks=all with 19 before the append while too few replicas are in sync', async () => {
     settings = { ...SETTINGS, minInsyncReplicas: 2 };
     group.inSyncBrokers = [brokerId(1)];
@@ -239,19 +267,21 @@ describe('a leader that is not ready', () => {
 describe('bytes in flight', () => {
   it('are limited: what is above waits in order, then is refused with a retriable code', async () => {
     settings = { ...SETTINGS, maxMessageBytes: 5_000_000 };
-    const answers = Array.from({ length: 12 }, () => produce(testBatch({ valueBytes: 2_000_000 })));
-    await turn();
+    const offer = () => produce(testBatch({ valueBytes: 2_000_000 }));
+    const answers = Array.from({ length: 8 }, offer);
+    await fixture.time.runFor(2_100);
     expect(group.proposals).toHaveLength(5);
+    answers.push(...Array.from({ length: 8 }, offer));
     expect(answers.map(({ result }) => result?.errorCode)).toEqual([
-      ...Array.from({ length: 8 }, () => undefined),
-      ...Array.from({ length: 4 }, () => ErrorCode.NOT_ENOUGH_REPLICAS),
+      ...Array.from({ length: 13 }, () => undefined),
+      ...Array.from({ length: 3 }, () => ErrorCode.NOT_ENOUGH_REPLICAS),
     ]);
     const small = produce(testBatch());
-    group.commit();
-    await turn();
-    group.commit();
-    expect(answers.slice(0, 8).map(({ result }) => result?.baseOffset)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
-    expect(small.result).toMatchObject({ baseOffset: 8 });
+    for (; partition.pendingBytes > 0; await turn()) group.commit();
+    expect(answers.slice(0, 13).map(({ result }) => result?.baseOffset)).toEqual(
+      Array.from({ length: 13 }, (_, i) => i),
+    );
+    expect(small.result).toMatchObject({ baseOffset: 13 });
   });
 });
 

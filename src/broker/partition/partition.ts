@@ -86,6 +86,7 @@ export class Partition implements PartitionLog {
       timers,
       commandTimeMs: () => this.#commandTimeMs(),
       logStartOffset: () => this.logStartOffset,
+      tail: this.#resources.tail,
       metrics: this.metrics,
     });
     this.#machine.onApplied = () => this.#changed();
@@ -166,9 +167,6 @@ export class Partition implements PartitionLog {
     const requiredFlushes = this.#requiredFlushes(settings, options.acks);
     if (requiredFlushes === undefined) {
       return refuse(ErrorCode.NOT_ENOUGH_REPLICAS, `Fewer than ${settings.minInsyncReplicas} replicas are in sync`);
-    }
-    if (this.#resources.tail.isOverfull) {
-      return refuse(ErrorCode.KAFKA_STORAGE_ERROR, 'The disk does not keep up with what is written');
     }
     if (!this.#hasRoomForProducer(batch.producerId)) {
       return refuse(ErrorCode.NOT_ENOUGH_REPLICAS, 'Too many producers are remembered; the oldest are being forgotten');

@@ -2,7 +2,8 @@
  * Validated batches on their way into the Raft log of one partition: in arrival order, coalesced, bounded, each answered exactly once.
  *
  * All batches that arrive in one loop turn become one entry (DECISIONS P9). What cannot be proposed yet waits in the same queue, so nothing overtakes: a leader that is not ready parks up to 500 ms and,
- * giving up, refuses all it parked (P5, L6); a leader with too many bytes in flight proposes on as outcomes come in (P6). An answer that says "unknown" (6, 7, 20) is always retriable; nothing unknown is
+ * giving up, refuses all it parked (P5, L6); a leader with too many bytes in flight proposes on as outcomes come in (P6), one whose WAL or disk is behind when there is room again: producers are slowed
+ * down, as connections stop reading what they may not hold, and refused only where nothing moves. An answer that says "unknown" (6, 7, 20) is always retriable; nothing unknown is
  * ever answered with code 0.
  */
 import { ErrorCode } from '../../kafka-protocol/error-codes.ts';
@@ -15,10 +16,15 @@ import type { BatchResult } from './partition-state-machine.ts';
 
 /** An entry takes batches until it has this many bytes. */
 const ENTRY_BYTES_MAX = 1024 * 1024;
+/** What a command has besides its batches, and to spare. */
+const ENTRY_HEADER_BYTES_MAX = 64;
 /** Proposed and not yet answered; below the driver's own limit of uncommitted bytes. */
 const IN_FLIGHT_BYTES_MAX = 8 * 1024 * 1024;
 /** Not yet proposed. Connections limit what they have in flight, too. */
-const WAITING_BYTES_MAX = 16 * 1024 * 1024;
+const WAITING_BYTES_MAX = 64 * 1024 * 1024;
+/** The same where nothing was applied for a while: without a quorum a partition must not hold the memory that others need. */
+const STUCK_WAITING_BYTES_MAX = 16 * 1024 * 1024;
+const STUCK_MS = 2_000;
 const PARKED_BYTES_MAX = 8 * 1024 * 1024;
 const PARK_MS = 500;
 const TIMEOUT_MS_MAX = 0x7fff_ffff;
@@ -45,6 +51,12 @@ interface Proposed {
   readonly sizeBytes: number;
 }
 
+/** The part of the hot tail that says whether the partitions' files keep up. */
+export interface TailRoom {
+  readonly isOverfull: boolean;
+  whenRoom(callback: () => void): void;
+}
+
 export interface ProduceMetrics {
   recordsIn: number;
   bytesIn: number;
@@ -61,12 +73,16 @@ export class ProduceQueue {
   readonly #timers: Timers;
   readonly #commandTimeMs: () => number;
   readonly #logStartOffset: () => number;
+  readonly #tail: TailRoom;
   readonly #metrics: ProduceMetrics;
   #waiting: Waiting[] = [];
   #waitingBytes = 0;
   readonly #proposed = new Set<Proposed>();
   #inFlightBytes = 0;
   #isScheduled = false;
+  #isAwaitingRoom = false;
+  /** When something was applied last, or began to wait in an empty queue. */
+  #movedMs = 0;
   #parkTimer: TimerHandle | undefined;
   #deadlineTimer: TimerHandle | undefined;
   #deadlineMs = Number.POSITIVE_INFINITY;
@@ -78,6 +94,7 @@ export class ProduceQueue {
     /** Cluster time for commands, -1 if unknown. */
     readonly commandTimeMs: () => number;
     readonly logStartOffset: () => number;
+    readonly tail: TailRoom;
     readonly metrics: ProduceMetrics;
   }) {
     this.#group = options.group;
@@ -85,6 +102,7 @@ export class ProduceQueue {
     this.#timers = options.timers;
     this.#commandTimeMs = options.commandTimeMs;
     this.#logStartOffset = options.logStartOffset;
+    this.#tail = options.tail;
     this.#metrics = options.metrics;
   }
 
@@ -95,10 +113,13 @@ export class ProduceQueue {
 
   /** Takes a batch into the queue of a leader. May answer at once if there is no room. */
   add(batch: QueuedBatch): void {
-    const deadlineMs = this.#clock.monotonicMs() + Math.min(Math.max(0, batch.timeoutMs), TIMEOUT_MS_MAX);
+    const nowMs = this.#clock.monotonicMs();
+    const deadlineMs = nowMs + Math.min(Math.max(0, batch.timeoutMs), TIMEOUT_MS_MAX);
     const waiting: Waiting = { ...batch, deadlineMs, isAnswered: false };
     const isParking = !this.#group.isReady;
-    const limit = isParking ? PARKED_BYTES_MAX : WAITING_BYTES_MAX;
+    if (this.#waiting.length === 0 && this.#proposed.size === 0) this.#movedMs = nowMs;
+    const waitingMax = nowMs - this.#movedMs > STUCK_MS ? STUCK_WAITING_BYTES_MAX : WAITING_BYTES_MAX;
+    const limit = isParking ? PARKED_BYTES_MAX : waitingMax;
     if (this.#waitingBytes + batch.sizeBytes > limit && this.#waiting.length > 0) {
       if (isParking) this.refuseWaiting(ErrorCode.NOT_LEADER_OR_FOLLOWER, 'Too many requests wait for the new leader');
       const message = 'Too many bytes wait for a quorum';
@@ -153,10 +174,25 @@ export class ProduceQueue {
     this.#parkTimer?.cancel();
     this.#parkTimer = undefined;
     let taken = 0;
-    while (taken < this.#waiting.length && this.#inFlightBytes < IN_FLIGHT_BYTES_MAX) {
+    while (taken < this.#waiting.length && this.#inFlightBytes < IN_FLIGHT_BYTES_MAX && this.#hasRoom(taken)) {
       taken += this.#proposeOne(taken);
     }
     if (taken > 0) this.#waiting.splice(0, taken);
+  }
+
+  /** Whether what waits at `from` may be proposed; if not, the queue goes on when it may. */
+  #hasRoom(from: number): boolean {
+    const isTailFull = this.#tail.isOverfull;
+    if (!isTailFull && this.#group.hasRoomFor(entryBytesAtMost(this.#waiting[from]!))) return true;
+    if (this.#isAwaitingRoom) return false;
+    this.#isAwaitingRoom = true;
+    const goOn = (): void => {
+      this.#isAwaitingRoom = false;
+      if (this.#waiting.length > 0 && this.#group.isReady) this.#schedule();
+    };
+    if (isTailFull) this.#tail.whenRoom(goOn);
+    else this.#group.whenRoom(goOn);
+    return false;
   }
 
   /** Proposes one entry of the batches from `from` on, and returns how many it took. */
@@ -196,6 +232,7 @@ export class ProduceQueue {
   }
 
   #applied(proposed: Proposed, results: readonly BatchResult[]): void {
+    this.#movedMs = this.#clock.monotonicMs();
     const metrics = this.#metrics;
     const logStartOffset = this.#logStartOffset();
     for (const [index, waiting] of proposed.batches.entries()) {
@@ -257,6 +294,11 @@ export class ProduceQueue {
       else this.#answer(waiting, ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND, 'Too few replicas flushed it in time');
     }
   }
+}
+
+/** Of the entry that begins with this batch. */
+function entryBytesAtMost(first: QueuedBatch): number {
+  return Math.max(first.sizeBytes, ENTRY_BYTES_MAX) + ENTRY_HEADER_BYTES_MAX;
 }
 
 const UNKNOWN: readonly [ErrorCode, string] = [

@@ -96,6 +96,7 @@ export class TailCache {
   #freeBytes = 0;
   /** Chunks of each owner. */
   readonly #owners = new Map<TailOwner, number>();
+  #awaitingRoom: (() => void)[] = [];
 
   constructor(budgetBytes: number) {
     this.budgetBytes = budgetBytes;
@@ -109,9 +110,14 @@ export class TailCache {
     return this.#usedBytes;
   }
 
-  /** Whether pages wait for the disk far beyond the budget: leaders then refuse new batches rather than let memory grow. */
+  /** Whether pages wait for the disk far beyond the budget: leaders then let new batches wait rather than let memory grow. */
   get isOverfull(): boolean {
     return this.#usedBytes > this.budgetBytes * 2;
+  }
+
+  /** Calls back once, when {@link isOverfull} does not hold any more. */
+  whenRoom(callback: () => void): void {
+    this.#awaitingRoom.push(callback);
   }
 
   /**
@@ -133,6 +139,7 @@ export class TailCache {
     chunk.released = true;
     const { page } = chunk;
     this.#usedBytes -= page.length;
+    if (this.#awaitingRoom.length > 0 && !this.isOverfull) this.#wake();
     const count = this.#owners.get(owner);
     assert(count !== undefined, 'A chunk is released by who allocated it');
     if (count === 1) this.#owners.delete(owner);
@@ -164,6 +171,12 @@ export class TailCache {
       this.#queue = this.#queue.slice(this.#queueHead);
       this.#queueHead = 0;
     }
+  }
+
+  #wake(): void {
+    const waiting = this.#awaitingRoom;
+    this.#awaitingRoom = [];
+    for (const wake of waiting) wake();
   }
 
   /** Asks the partitions of the oldest unwritten pages, several at a time: with many partitions one after the other would be slower than what comes in. */
