@@ -19,7 +19,8 @@ export interface BenchClusterOptions {
   readonly port: number;
   /** The broker's main file. */
   readonly main: string;
-  readonly environment: Readonly<Record<string, string>>;
+  /** Of Node, for profiles. */
+  readonly nodeArguments: readonly string[];
 }
 
 export class BenchCluster {
@@ -46,18 +47,17 @@ export class BenchCluster {
   start(id: number): void {
     const directory = this.#brokerDirectory(id);
     const log = openSync(join(directory, 'broker.log'), 'a');
-    const child = spawn(process.execPath, [this.#options.main, this.#propertiesFile(id)], {
-      cwd: directory,
-      // A session of its own: the scheduler divides the machine among sessions, as it would with brokers started one by one.
-      detached: true,
-      stdio: ['ignore', log, log],
-      env: {
-        ...process.env,
-        UV_THREADPOOL_SIZE: `${THREAD_POOL_SIZE}`,
-        NODE_ENV: 'production',
-        ...this.#options.environment,
+    const child = spawn(
+      process.execPath,
+      [...this.#options.nodeArguments, this.#options.main, this.#propertiesFile(id)],
+      {
+        cwd: directory,
+        // A session of its own: the scheduler divides the machine among sessions, as it would with brokers started one by one.
+        detached: true,
+        stdio: ['ignore', log, log],
+        env: { ...process.env, UV_THREADPOOL_SIZE: `${THREAD_POOL_SIZE}`, NODE_ENV: 'production' },
       },
-    });
+    );
     closeSync(log);
     this.#running.set(id, child);
   }

@@ -41,7 +41,7 @@ const options = new Command()
     'where the data goes, on the disk that is to be measured (default: a temporary directory)',
   )
   .option('--skip <STEPS>', 'steps to leave out: idle, failover, crash, restart', (text: string) => text.split(','), [])
-  .option('--node-options <TEXT>', 'NODE_OPTIONS of the brokers, for profiles')
+  .option('--profile <DIR>', 'write CPU profiles of brokers that end gracefully')
   .option('--keep', 'keep data and logs', false)
   .option('--json <FILE>', 'write the figures')
   .parse()
@@ -53,7 +53,7 @@ const options = new Command()
     main: string;
     directory?: string;
     skip: string[];
-    nodeOptions?: string;
+    profile?: string;
     keep: boolean;
     json?: string;
   }>();
@@ -70,7 +70,7 @@ const cluster = new BenchCluster({
   directory,
   port: options.port,
   main: options.main,
-  environment: options.nodeOptions === undefined ? {} : { NODE_OPTIONS: options.nodeOptions },
+  nodeArguments: options.profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${resolve(options.profile)}`],
 });
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => {
