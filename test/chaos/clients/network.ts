@@ -8,6 +8,7 @@ import type { AnyApi, DecodedResponseOf, EncodableRequestOf } from '../../../src
 import { createTopicsApi } from '../../../src/kafka-protocol/messages/create-topics.ts';
 import { findCoordinatorApi } from '../../../src/kafka-protocol/messages/find-coordinator.ts';
 import { metadataApi } from '../../../src/kafka-protocol/messages/metadata.ts';
+import { InvariantError } from '../../../src/std/assert.ts';
 import { nameOfCode } from './outcome.ts';
 
 const METADATA_VERSION = 8;
@@ -67,7 +68,8 @@ export class ClientNetwork {
         } finally {
           connection.close();
         }
-      } catch {
+      } catch (error) {
+        if (error instanceof InvariantError) throw error;
         // This one is dead or does not answer; the next may.
       }
     }

@@ -41,7 +41,8 @@ const LIFE_MS = { min: 600, max: 2_500 } as const;
 /** How long the topic is used while its deletion is asked for. */
 const OVERLAP_MS = 300;
 const CODE = { none: 0, unknownTopic: 3, exists: 36, unknownId: 100 } as const;
-const NO_ID = '00000000-0000-0000-0000-000000000000';
+/** Sixteen zero bytes. */
+const NO_ID = 'AAAAAAAAAAAAAAAAAAAAAA';
 
 export class TopicChurn {
   readonly #options: TopicChurnOptions;
