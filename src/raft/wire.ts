@@ -24,7 +24,8 @@ export class WireWriter {
   #piecesBytes = 0;
 
   constructor(firstBlockBytes = 1024) {
-    this.#block = new Uint8Array(firstBlockBytes);
+    // From Node's pool: most messages are small, and memory of their own would cost more than their bytes do.
+    this.#block = Buffer.allocUnsafe(firstBlockBytes);
   }
 
   /** Bytes written so far. */

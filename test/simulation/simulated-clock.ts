@@ -6,10 +6,24 @@
 import { assert } from '../../src/std/assert.ts';
 import type { Clock, TimerHandle, Timers } from '../../src/std/environment.ts';
 
-interface ScheduledEvent {
+/** Is its own handle, and knows the machine that it belongs to: millions of them are made. */
+class ScheduledEvent implements TimerHandle {
   readonly atMs: number;
   readonly order: number;
+  /** Undefined once canceled. */
   callback: (() => void) | undefined;
+  readonly machine: SimulatedMachineTime | undefined;
+
+  constructor(atMs: number, order: number, callback: () => void, machine: SimulatedMachineTime | undefined) {
+    this.atMs = atMs;
+    this.order = order;
+    this.callback = callback;
+    this.machine = machine;
+  }
+
+  cancel(): void {
+    this.callback = undefined;
+  }
 }
 
 /** How many events are queued in one go; Node drains promise jobs between two immediates, so a burst needs no loop turn per event. */
@@ -40,15 +54,12 @@ export class SimulatedTime implements Clock, Timers {
     return Math.floor(this.#wallStartMs + this.#nowMs);
   }
 
-  after(delayMs: number, callback: () => void): TimerHandle {
+  /** With a `machine`, as that sees it: later while it is paused, never once it is killed. */
+  after(delayMs: number, callback: () => void, machine?: SimulatedMachineTime): TimerHandle {
     assert(delayMs >= 0, 'A timer cannot run in the past');
-    const event: ScheduledEvent = { atMs: this.#nowMs + delayMs, order: this.#order++, callback };
+    const event = new ScheduledEvent(this.#nowMs + delayMs, this.#order++, callback, machine);
     this.#push(event);
-    return {
-      cancel: () => {
-        event.callback = undefined;
-      },
-    };
+    return event;
   }
 
   soon(callback: () => void): void {
@@ -136,7 +147,8 @@ export class SimulatedTime implements Clock, Timers {
     assert(event.atMs >= this.#nowMs, 'Virtual time must not go back');
     this.#nowMs = event.atMs;
     this.eventsRun++;
-    event.callback();
+    if (event.machine === undefined) event.callback();
+    else event.machine.run(event);
   }
 
   /** The next live event; canceled ones are dropped on the way. */
@@ -215,18 +227,7 @@ export class SimulatedMachineTime implements Clock, Timers {
   }
 
   after(delayMs: number, callback: () => void): TimerHandle {
-    let canceled = false;
-    const handle = this.#time.after(delayMs, () => {
-      this.deliver(() => {
-        if (!canceled) callback();
-      });
-    });
-    return {
-      cancel: () => {
-        canceled = true;
-        handle.cancel();
-      },
-    };
+    return this.#time.after(delayMs, callback, this);
   }
 
   soon(callback: () => void): void {
@@ -237,6 +238,12 @@ export class SimulatedMachineTime implements Clock, Timers {
   deliver(callback: () => void): void {
     if (this.#state === 'running') callback();
     else if (this.#state === 'paused') this.#held.push(callback);
+  }
+
+  /** The time of an event of this process has come. One that is held can still be canceled. */
+  run(event: ScheduledEvent): void {
+    if (this.#state === 'running') event.callback?.();
+    else if (this.#state === 'paused') this.#held.push(() => event.callback?.());
   }
 
   pause(): void {

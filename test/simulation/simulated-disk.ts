@@ -184,6 +184,11 @@ export class SimulatedDisk {
     this.damage(path, position, Uint8Array.of(byte ^ (1 << bit)));
   }
 
+  /** A sector of what was flushed last in a file is what it was before. False if there is none that differs. */
+  goStale(path: string, random: SeededRandom): boolean {
+    return this.#file(path).goStale(random);
+  }
+
   /** Removes a file durably. */
   loseFile(path: string): void {
     this.#file(path);

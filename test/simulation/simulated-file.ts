@@ -30,6 +30,8 @@ export class SimulatedFile {
   #pending: PendingOperation[] = [];
   /** Operations that left the pending list since the file was made. */
   #settled = 0;
+  /** What the last flushed write replaced, page by page. */
+  #replaced: readonly (readonly [page: number, content: Uint8Array])[] = [];
   /** Sees the pages that a sync makes durable. */
   onDurable: ((pages: readonly Uint8Array[]) => void) | undefined;
 
@@ -155,6 +157,18 @@ export class SimulatedFile {
     this.sync(this.operations);
   }
 
+  /** A sector that was flushed shows what was there before, as if the disk had dropped the write. False if nothing differs. */
+  goStale(random: SeededRandom): boolean {
+    if (this.#replaced.length === 0) return false;
+    const [page, content] = random.pick(this.#replaced);
+    const sector = random.below(PAGE_BYTES / SECTOR_BYTES) * SECTOR_BYTES;
+    const position = page * PAGE_BYTES + sector;
+    const old = content.subarray(sector, Math.min(sector + SECTOR_BYTES, sector + this.#size - position));
+    if (old.length === 0 || Buffer.compare(this.read(position, old.length), old) === 0) return false;
+    this.damage(position, old);
+    return true;
+  }
+
   /** A copy that shares the immutable pages. */
   clone(): SimulatedFile {
     const copy = new SimulatedFile(this.id);
@@ -175,6 +189,7 @@ export class SimulatedFile {
     }
     const end = operation.position + operation.length;
     if (keepSector === undefined) {
+      this.#replaced = [...operation.pages.keys()].map((page) => [page, this.#durablePages.get(page) ?? ZERO_PAGE]);
       for (const [page, content] of operation.pages) this.#durablePages.set(page, content);
       this.#durableSize = Math.max(this.#durableSize, end);
       return;
@@ -185,7 +200,7 @@ export class SimulatedFile {
       const start = sector * SECTOR_BYTES;
       const page = Math.floor(start / PAGE_BYTES);
       const within = start - page * PAGE_BYTES;
-      const content = (this.#durablePages.get(page) ?? ZERO_PAGE).slice();
+      const content = new Uint8Array(this.#durablePages.get(page) ?? ZERO_PAGE);
       content.set(operation.pages.get(page)!.subarray(within, within + SECTOR_BYTES), within);
       this.#durablePages.set(page, content);
       this.#durableSize = Math.max(this.#durableSize, Math.min(end, start + SECTOR_BYTES));
@@ -222,7 +237,7 @@ function truncatePages(pages: Map<number, Uint8Array>, size: number): void {
     const start = page * PAGE_BYTES;
     if (start >= size) pages.delete(page);
     else if (start + PAGE_BYTES > size) {
-      const cut = content.slice();
+      const cut = new Uint8Array(content);
       cut.fill(0, size - start);
       pages.set(page, cut);
     }

@@ -199,8 +199,8 @@ class SimulatedHandle implements DiskFile {
       bytes,
       () => {
         this.#mount.reserve(this.#file, this.path, position, bytes.length);
-        assert(Buffer.concat(buffers).equals(bytes), `A buffer changed while it was being written to ${this.path}`);
-        this.#file.write(position, bytes);
+        assert(isConcatenation(bytes, buffers), `A buffer changed while it was being written to ${this.path}`);
+        this.#file.writeOwned(position, bytes);
       },
       { write, failed },
     );
@@ -242,6 +242,15 @@ class SimulatedHandle implements DiskFile {
         assert(value % PAGE_BYTES === 0, `Direct access to ${this.path} is not aligned: ${value}`);
     }
   }
+}
+
+function isConcatenation(whole: Buffer, pieces: readonly Uint8Array[]): boolean {
+  let at = 0;
+  for (const piece of pieces) {
+    if (whole.compare(piece, 0, piece.length, at, at + piece.length) !== 0) return false;
+    at += piece.length;
+  }
+  return at === whole.length;
 }
 
 /** Directory of a path, empty for the data directory itself. */

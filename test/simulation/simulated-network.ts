@@ -15,8 +15,8 @@ import type {
 } from '../../src/raft/transport.ts';
 import { assert } from '../../src/std/assert.ts';
 import type { BrokerId } from '../../src/std/brands.ts';
-import { crc32c } from '../../src/std/crc32c.ts';
 import type { SeededRandom } from '../../src/std/seeded-random.ts';
+import { EventHash } from './event-hash.ts';
 import type { SimulatedMachineTime, SimulatedTime } from './simulated-clock.ts';
 
 const CHANNELS = 3;
@@ -85,8 +85,7 @@ export class SimulatedNetwork {
   readonly #blocked = new Set<string>();
   #lives = 0;
   messages = 0;
-  /** Of all messages delivered, and changes of links. */
-  hash = 0;
+  readonly #hash = new EventHash();
   /** Sees every message when it is sent. */
   onSend: (from: BrokerId, to: BrokerId, channel: Channel, bytes: Uint8Array) => void = () => undefined;
 
@@ -98,6 +97,11 @@ export class SimulatedNetwork {
     this.random = random;
     this.latencyMs = options.latencyMs ?? ((source) => 0.2 + source.next() * 0.6);
     this.budgetBytes = options.budgetBytes ?? 2 * 2 ** 20;
+  }
+
+  /** Of all messages delivered, and changes of links. */
+  get hash(): number {
+    return this.#hash.value;
   }
 
   /** The transport of a new process. At most one process of a broker lives at a time. */
@@ -319,7 +323,7 @@ export class SimulatedNetwork {
       if (message === undefined) return;
       lane.queuedBytes[channel]! -= message.bytes.length;
       this.messages++;
-      this.#note(`${lane.from}>${lane.to} ${channel} ${crc32c(message.bytes)}`);
+      this.#hash.number(lane.from).number(lane.to).number(channel).bytes(message.bytes).number(this.time.now);
       this.#processes.get(lane.to)?.deliverMessage(lane.from, life.number, channel as Channel, message.bytes);
       if (lane.refused[channel] && lane.queuedBytes[channel]! <= this.budgetBytes / 2) {
         lane.refused[channel] = false;
@@ -330,7 +334,7 @@ export class SimulatedNetwork {
   }
 
   #note(what: string): void {
-    this.hash = crc32c(Buffer.from(`${what} ${this.time.now}`), this.hash);
+    this.#hash.text(what).number(this.time.now);
   }
 }
 
