@@ -9,7 +9,7 @@ import { ClientNetwork, pause } from './clients/network.ts';
 import { ChaosCluster } from './cluster/chaos-cluster.ts';
 import { Recorder } from './history/recorder.ts';
 import { type FaultRecord, NemesisContext } from './nemesis/nemesis.ts';
-import { draw } from './report/draw.ts';
+import { draw, type Picture } from './report/draw.ts';
 import { type Measurement, measure, quantile, type Stall } from './report/measure.ts';
 import type { Scenario } from './scenarios.ts';
 import { TOPIC, Workload } from './workload/workload.ts';
@@ -214,7 +214,7 @@ export async function runScenario(options: RunOptions): Promise<RunResult> {
     logs,
     capabilities: options.capabilities,
   };
-  writeReport(options, result, measurement, cluster.ids, healedAtSeconds);
+  writeReport(options, result, measurement, { brokers: cluster.ids, healedAtSeconds, stalls });
   return result;
 }
 
@@ -222,26 +222,24 @@ function writeReport(
   { outDirectory, scenario, seed, seconds }: RunOptions,
   result: RunResult,
   measurement: Measurement,
-  brokers: readonly number[],
-  healedAtSeconds: number | undefined,
+  facts: Pick<Picture, 'brokers' | 'healedAtSeconds' | 'stalls'>,
 ): void {
   const { statistics, examples } = result.verdict;
   const isGood = result.failures.length === 0 && result.invalid.length === 0;
-  const facts = `${statistics.acknowledgedRecords.toLocaleString('en-US')} records acknowledged, ${statistics.acknowledgedReadRecords.toLocaleString('en-US')} of them read back, ${result.faults.length} faults`;
+  const summary = `${statistics.acknowledgedRecords.toLocaleString('en-US')} records acknowledged, ${statistics.acknowledgedReadRecords.toLocaleString('en-US')} of them read back, ${result.faults.length} faults`;
   const problem = [...result.failures, ...result.invalid].join('; ');
   writeFileSync(join(outDirectory, 'result.json'), `${JSON.stringify(result, null, 2)}\n`);
   writeFileSync(
     join(outDirectory, 'report.svg'),
     draw({
       title: scenario.name,
-      subtitle: `${scenario.proves}. Seed ${seed}, ${seconds} s of faults, ${brokers.length} brokers; longest gap ${Math.round(result.longestGapMs)} ms; latency median ${result.latencyP50Ms.toFixed(1)} ms, p99 ${result.latencyP99Ms.toFixed(0)} ms`,
+      subtitle: `${scenario.proves}. Seed ${seed}, ${seconds} s of faults, ${facts.brokers.length} brokers; latency median ${result.latencyP50Ms.toFixed(1)} ms, p99 ${result.latencyP99Ms.toFixed(0)} ms`,
       isGood,
-      verdict: isGood ? `Kept: ${facts}, no violation` : `Broken: ${problem.slice(0, 60)} (${facts})`,
-      brokers,
+      verdict: isGood ? `Kept: ${summary}, no violation` : `Broken: ${problem.slice(0, 60)} (${summary})`,
+      ...facts,
       faults: result.faults,
       violations: examples,
       measurement,
-      healedAtSeconds,
     }),
   );
 }

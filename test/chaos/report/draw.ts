@@ -1,7 +1,7 @@
 /** One picture of a run: the verdict, which broker was hurt when, what clients got meanwhile, and how long recovering took. */
 import type { Violation } from '../checker/violation.ts';
 import type { FaultRecord } from '../nemesis/nemesis.ts';
-import { type Measurement, quantile } from './measure.ts';
+import { type Measurement, quantile, type Stall } from './measure.ts';
 
 export interface Picture {
   readonly title: string;
@@ -12,6 +12,8 @@ export interface Picture {
   readonly faults: readonly FaultRecord[];
   readonly violations: readonly Violation[];
   readonly measurement: Measurement;
+  /** When the machine kept the harness itself from running. */
+  readonly stalls: readonly Stall[];
   /** When faults stopped and everything was healed, seconds. */
   readonly healedAtSeconds: number | undefined;
 }
@@ -21,6 +23,9 @@ const LEFT = 92;
 const RIGHT = 24;
 const PLOT_WIDTH = WIDTH - LEFT - RIGHT;
 const LANE_HEIGHT = 22;
+const STRIP_HEIGHT = 14;
+/** Fewer stand in line with the rest of the picture. */
+const STALL_SHOWN_NS = 200e6;
 const PANEL_HEIGHT = 150;
 const GAP = 40;
 const COLOR = {
@@ -36,6 +41,7 @@ const COLOR = {
   fault: '#f2b8a2',
   faultEdge: '#d1603d',
   recovery: '#2f6fb7',
+  stall: '#9aa5b1',
 } as const;
 
 export function draw(picture: Picture): string {
@@ -48,7 +54,8 @@ export function draw(picture: Picture): string {
   const x = (seconds: number): number =>
     LEFT + (Math.max(0, Math.min(seconds, endSeconds) - startSeconds) / spanSeconds) * PLOT_WIDTH;
   const lanesTop = 112;
-  const throughputTop = lanesTop + brokers.length * LANE_HEIGHT + GAP;
+  const stripsTop = lanesTop + brokers.length * LANE_HEIGHT + 26;
+  const throughputTop = stripsTop + measurement.partitions.length * STRIP_HEIGHT + GAP;
   const latencyTop = throughputTop + PANEL_HEIGHT + GAP;
   const recoveryTop = latencyTop + PANEL_HEIGHT + GAP + 24;
   const height = recoveryTop + 110;
@@ -83,8 +90,39 @@ export function draw(picture: Picture): string {
     }
   });
 
+  for (const { from, to } of picture.stalls) {
+    if (to - from < STALL_SHOWN_NS) continue;
+    const [a, b] = [x(from / 1e9), x(to / 1e9)];
+    parts.push(
+      `<rect x="${a.toFixed(1)}" y="${stripsTop - 6}" width="${Math.max(1, b - a).toFixed(1)}" height="${latencyTop + PANEL_HEIGHT - stripsTop + 6}" fill="${COLOR.stall}" opacity="0.35"><title>The machine kept the harness itself from running</title></rect>`,
+    );
+  }
+  measurement.partitions.forEach(({ key, spans }, i) => {
+    const y = stripsTop + i * STRIP_HEIGHT;
+    parts.push(text(LEFT - 10, y + 10, `partition ${key}`, { anchor: 'end', color: COLOR.faint, size: 11 }));
+    for (const { from, to } of spans) {
+      const [a, b] = [x(from), x(to)];
+      parts.push(
+        `<rect x="${a.toFixed(1)}" y="${y + 2}" width="${Math.max(1, b - a).toFixed(1)}" height="${STRIP_HEIGHT - 4}" fill="${COLOR.acknowledged}" opacity="0.75"/>`,
+      );
+    }
+  });
+  if (measurement.longestGapMs > 0) {
+    const from = x(measurement.longestGapAtSeconds);
+    const to = x(measurement.longestGapAtSeconds + measurement.longestGapMs / 1000);
+    const y = stripsTop - 5;
+    const isRight = to > WIDTH - 220;
+    parts.push(
+      `<path d="M${from.toFixed(1)} ${y - 4}v8M${from.toFixed(1)} ${y}H${to.toFixed(1)}M${to.toFixed(1)} ${y - 4}v8" stroke="${COLOR.text}" fill="none"/>`,
+      text(isRight ? from - 6 : to + 6, y + 4, `longest gap of a partition: ${formatMs(measurement.longestGapMs)}`, {
+        size: 11,
+        anchor: isRight ? 'end' : 'start',
+      }),
+    );
+  }
+
   const maximum = niceCeil(Math.max(1, ...measurement.bins.map((bin) => bin.acknowledgedPerSecond)));
-  parts.push(...axis(throughputTop, `records/s`, [0, maximum / 2, maximum], (v) => v / maximum, formatCount));
+  parts.push(...axis(throughputTop, 'records/s', [0, maximum / 2, maximum], (v) => v / maximum, formatCount));
   const binWidth = (0.25 / spanSeconds) * PLOT_WIDTH;
   for (const bin of measurement.bins) {
     let base = throughputTop + PANEL_HEIGHT;
@@ -107,6 +145,7 @@ export function draw(picture: Picture): string {
       ['outcome unknown', COLOR.unknown],
       ['refused', COLOR.failed],
       ['fault', COLOR.fault],
+      ['the machine kept the harness from running', COLOR.stall],
     ]),
   );
 
@@ -136,7 +175,7 @@ export function draw(picture: Picture): string {
       ['(no line: nothing was acknowledged)', 'none'],
     ]),
   );
-  const step = niceCeil(spanSeconds / 12);
+  const step = [1, 2, 5, 10, 15, 20, 30, 60].find((candidate) => candidate * 14 >= spanSeconds) ?? 120;
   for (let s = 0; s <= spanSeconds; s += step) {
     parts.push(
       text(x(startSeconds + s), latencyTop + PANEL_HEIGHT + 16, `${s} s`, { anchor: 'middle', color: COLOR.faint }),
@@ -224,7 +263,7 @@ function axis(
 
 function legend(y: number, entries: readonly (readonly [string, string])[]): string[] {
   const parts: string[] = [];
-  let at = LEFT + 20;
+  let at = LEFT + 24;
   for (const [label, color] of entries) {
     if (color !== 'none') parts.push(`<rect x="${at}" y="${y - 9}" width="10" height="10" fill="${color}"/>`);
     parts.push(text(at + 14, y, label, { color: COLOR.faint }));
@@ -249,7 +288,10 @@ function escapeXml(content: string): string {
 
 function niceCeil(value: number): number {
   const magnitude = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 5, 10].map((factor) => factor * magnitude).find((candidate) => candidate >= value) ?? value;
+  return (
+    [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10].map((factor) => factor * magnitude).find((candidate) => candidate >= value) ??
+    value
+  );
 }
 
 function formatCount(value: number): string {

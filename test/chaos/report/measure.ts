@@ -5,6 +5,8 @@ import { attempted } from '../history/operation.ts';
 import type { FaultRecord } from '../nemesis/nemesis.ts';
 
 const BIN_NS = 250e6;
+/** Pauses between two acknowledgements that the picture shows. */
+const GAP_SHOWN_NS = 400e6;
 
 export interface Bin {
   /** Seconds since the run began. */
@@ -21,10 +23,18 @@ export interface Measurement {
   readonly longestGapMs: number;
   /** Seconds since the run began. */
   readonly longestGapAtSeconds: number;
+  /** Partition by partition, when it acknowledged; what lies between two spans is a gap. */
+  readonly partitions: readonly { readonly key: number; readonly spans: readonly Span[] }[];
   /** Of each fault that took effect, in order: until every partition had acknowledged something sent after it. */
   readonly recoveriesMs: readonly number[];
   readonly latencyP50Ms: number;
   readonly latencyP99Ms: number;
+}
+
+/** Seconds since the run began. */
+export interface Span {
+  readonly from: number;
+  readonly to: number;
 }
 
 /** A time (ns) in which the machine kept the harness itself from running: what happened then says nothing about brokers. */
@@ -101,6 +111,7 @@ export function measure(
     }),
     longestGapMs: longestGapNs / 1e6,
     longestGapAtSeconds: longestGapAt / 1e9,
+    partitions: [...byKey].sort(([a], [b]) => a - b).map(([key, sends]) => ({ key, spans: spansOf(sends) })),
     recoveriesMs: recoveries(faults, byKey, counted),
     latencyP50Ms: quantile(latencies, 0.5),
     latencyP99Ms: quantile(latencies, 0.99),
@@ -114,6 +125,17 @@ function passingKeys(events: readonly HistoryEvent[]): ReadonlySet<number> {
     for (const key of (event.value as TopicRecreated).keys) passing.add(key);
   }
   return passing;
+}
+
+function spansOf(sends: readonly [number, number][]): Span[] {
+  const times = sends.map(([, acknowledged]) => acknowledged).sort((a, b) => a - b);
+  const spans: { from: number; to: number }[] = [];
+  for (const time of times) {
+    const last = spans.at(-1);
+    if (last === undefined || time - last.to * 1e9 > GAP_SHOWN_NS) spans.push({ from: time / 1e9, to: time / 1e9 });
+    else last.to = time / 1e9;
+  }
+  return spans;
 }
 
 function recoveries(
