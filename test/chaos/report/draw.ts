@@ -211,7 +211,7 @@ function drawRecoveries(top: number, recoveriesMs: readonly number[]): string[] 
     text(
       24,
       top,
-      'Recovery: from each fault (or from its end, if it took the quorum away) until every partition acknowledged again',
+      'Recovery: the longest silence of a partition in each fault (after its end, if it took the quorum away)',
       { weight: 'bold' },
     ),
   ];

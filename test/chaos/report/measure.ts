@@ -25,7 +25,7 @@ export interface Measurement {
   readonly longestGapAtSeconds: number;
   /** Partition by partition, when it acknowledged; what lies between two spans is a gap. */
   readonly partitions: readonly { readonly key: number; readonly spans: readonly Span[] }[];
-  /** Of each fault that took effect, in order: until every partition had acknowledged something sent after it. */
+  /** Of each fault that took effect, in order: see {@link recoveries}. */
   readonly recoveriesMs: readonly number[];
   readonly latencyP50Ms: number;
   readonly latencyP99Ms: number;
@@ -138,26 +138,30 @@ function spansOf(sends: readonly [number, number][]): Span[] {
   return spans;
 }
 
+/** Of each fault that took effect: the longest silence of a partition that it touches, from its begin on; if it took the quorum away, what is left of the silence when it ends. */
 function recoveries(
   faults: readonly FaultRecord[],
   byKey: ReadonlyMap<number, [number, number][]>,
   counted: (from: number, to: number) => number,
 ): number[] {
+  const timesOf = [...byKey.values()].map((sends) =>
+    sends.map(([, acknowledged]) => acknowledged).sort((a, b) => a - b),
+  );
   const result: number[] = [];
   for (const { from, to, recoverFrom, evidence } of faults) {
-    if (evidence === undefined) continue;
-    const since = recoverFrom === 'begin' ? from : to;
+    if (evidence === undefined || !Number.isFinite(to)) continue;
+    const [since, until] = recoverFrom === 'begin' ? [from, to] : [to, to];
     let slowest = 0;
-    let isComplete = Number.isFinite(since);
-    for (const spans of byKey.values()) {
-      let first = Number.POSITIVE_INFINITY;
-      for (const [invoked, acknowledged] of spans) if (invoked >= since) first = Math.min(first, acknowledged);
-      // What was waiting since before the fault and was answered after it shows recovery too.
-      for (const [invoked, acknowledged] of spans) {
-        if (invoked < since && acknowledged > since + 50e6) first = Math.min(first, acknowledged);
+    let isComplete = true;
+    for (const times of timesOf) {
+      if (times.length === 0 || times.at(-1)! < until) {
+        isComplete = false;
+        continue;
       }
-      if (Number.isFinite(first)) slowest = Math.max(slowest, counted(since, first));
-      else isComplete = false;
+      times.forEach((time, i) => {
+        const before = times[i - 1] ?? time;
+        if (time >= since && before <= until) slowest = Math.max(slowest, counted(Math.max(before, since), time));
+      });
     }
     if (isComplete) result.push(slowest / 1e6);
   }
