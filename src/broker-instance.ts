@@ -180,7 +180,6 @@ export class BrokerInstance {
       config,
       image: () => stateMachine.image,
       onFailure: this.#onFailure,
-      onDamage: (groupId, reason) => this.#driver?.stateDamaged(groupId, reason),
     });
     this.#partitions = partitions;
     const driver = new RaftDriver({
@@ -210,6 +209,7 @@ export class BrokerInstance {
       },
     });
     this.#driver = driver;
+    partitions.useDriver(driver);
     driver.diskFull = this.#space.refusesProduce;
 
     const services = new ClusterServices({
@@ -380,7 +380,7 @@ export class BrokerInstance {
       responseMemory: this.#responseMemory,
       process: () => ({ ...this.#machine.processFacts(), eventLoopDelayMs: this.#eventLoop.delayMs }),
       disk: () => this.#space,
-      damagedReplicas: () => this.#partitions?.damagedCount ?? 0,
+      scrub: () => this.#partitions?.scrubber,
       barredReplicas: () => this.#driver?.damagedReplicas().length ?? 0,
       groupLags: () => groupLags(coordinator),
     });
@@ -388,6 +388,7 @@ export class BrokerInstance {
       cluster: services.controller,
       groups: driver,
       isServing: () => this.#isServing,
+      scrub: () => this.#partitions?.scrubber,
       metrics: () => registry.metrics(),
       metricsContentType: registry.contentType,
     });

@@ -14,12 +14,15 @@ import { GroupShard } from './broker/groups/group-shard.ts';
 import { PARTITIONS_DIRECTORY } from './broker/partition/log-files.ts';
 import { Partition } from './broker/partition/partition.ts';
 import type { PartitionLog } from './broker/partition/partition-log.ts';
+import type { ScrubTarget } from './broker/partition/partition-repair.ts';
 import { createPartitionResources, type PartitionResources } from './broker/partition/partition-resources.ts';
 import { PartitionStateMachine } from './broker/partition/partition-state-machine.ts';
+import { Scrubber } from './broker/partition/scrubber.ts';
+import type { RaftDriver } from './raft/raft-driver.ts';
 import type { RaftGroup } from './raft/raft-group.ts';
 import type { StateMachine } from './raft/state-machine.ts';
 import { assert } from './std/assert.ts';
-import type { GroupId, ReplicaId } from './std/brands.ts';
+import { brokerId, type ReplicaId } from './std/brands.ts';
 import type { Environment, TimerHandle } from './std/environment.ts';
 import type { Log } from './std/log.ts';
 
@@ -28,8 +31,6 @@ export interface PartitionsOptions {
   readonly config: BrokerConfig;
   image(): MetadataImage & { topicById(topicId: string): TopicImage | undefined };
   onFailure(error: unknown): void;
-  /** Damage was met in the files of a replica that runs; called each time. */
-  onDamage(groupId: GroupId, reason: string): void;
 }
 
 interface LocalPartition {
@@ -46,9 +47,8 @@ export class Partitions {
   readonly #byStateMachine = new Map<StateMachine, LocalPartition>();
   readonly #open = new Set<Partition>();
   /** By directory. */
-  readonly #groups = new Map<string, RaftGroup>();
-  /** Directories in which damage was found since the start. */
-  readonly #damaged = new Set<string>();
+  readonly #targets = new Map<string, ScrubTarget>();
+  #scrubber: Scrubber | undefined;
   #coordinator: GroupCoordinator | undefined;
   #timer: TimerHandle | undefined;
 
@@ -63,22 +63,33 @@ export class Partitions {
       tailBytesMax: config['log.tail.cache.bytes'],
       onFailure: (error) => options.onFailure(error),
       onDamage: (error, directory) => {
-        const group = this.#groups.get(directory);
-        if (group !== undefined) options.onDamage(group.groupId, error.message);
-        // A client can read the same place again and again; it shall not fill the log with it.
-        if (this.#damaged.has(directory)) return;
-        this.#damaged.add(directory);
-        machine.log.error(
-          { directory, reason: error.message },
-          'A partition file is damaged: what it held is not served from here, but from the other replicas',
-        );
+        const target = this.#targets.get(directory);
+        if (target !== undefined) this.#scrubber?.damageMet(target, error);
       },
     });
   }
 
-  /** Replicas whose files were found damaged since the start. */
-  get damagedCount(): number {
-    return this.#damaged.size;
+  /** Looks for damage in the files and sees to its repair; undefined before {@link useDriver}. */
+  get scrubber(): Scrubber | undefined {
+    return this.#scrubber;
+  }
+
+  /** Set once, before the driver starts. */
+  useDriver(driver: RaftDriver): void {
+    const { machine, config, onFailure } = this.#options;
+    this.#scrubber = new Scrubber({
+      brokerId: brokerId(config['node.id']),
+      groups: driver,
+      resources: this.#resources,
+      clock: machine.clock,
+      timers: machine.timers,
+      log: machine.log,
+      bytesPerSecond: config['scrub.bytes.per.second'],
+      intervalMs: config['scrub.interval.ms'],
+      targets: () => this.#targets.values(),
+      checkpointAgain: (group) => driver.checkpointAgain(group),
+      fail: onFailure,
+    });
   }
 
   /** Set once, before the driver starts. */
@@ -93,21 +104,20 @@ export class Partitions {
     const { topic, topicId, partition } = decoded;
     const extension = topic === CONSUMER_OFFSETS_TOPIC ? new ConsumerOffsetsExtension() : undefined;
     const configs = this.#options.image().topicById(topicId)?.configs ?? NO_CONFIGS;
-    const local: LocalPartition = {
-      machine: new PartitionStateMachine({
-        resources: this.#resources,
-        topic,
-        partition,
-        replicaId: group.replicaId,
-        settings: () => local.settings,
-        ...(extension === undefined ? {} : { extension }),
-      }),
-      extension,
-      settings: this.#resolve(configs),
-    };
-    this.#byStateMachine.set(local.machine, local);
-    this.#groups.set(local.machine.log.directory, group);
-    return local.machine;
+    const stateMachine = new PartitionStateMachine({
+      resources: this.#resources,
+      topic,
+      partition,
+      replicaId: group.replicaId,
+      settings: () => local.settings,
+      ...(extension === undefined ? {} : { extension }),
+    });
+    const { log } = stateMachine;
+    const target = { group, name: `${topic}-${partition}`, log, stateFlaw: () => stateMachine.stateFlaw() };
+    const local: LocalPartition = { machine: stateMachine, extension, settings: this.#resolve(configs) };
+    this.#byStateMachine.set(stateMachine, local);
+    this.#targets.set(log.directory, target);
+    return stateMachine;
   }
 
   open(group: RaftGroup, topic: TopicImage, partition: number): PartitionLog {
@@ -137,21 +147,27 @@ export class Partitions {
   close(log: PartitionLog): void {
     this.#open.delete(log as Partition);
     const local = this.#byStateMachine.get(log.group.stateMachine);
-    if (local !== undefined) this.#groups.delete(local.machine.log.directory);
+    if (local !== undefined) this.#targets.delete(local.machine.log.directory);
     this.#byStateMachine.delete(log.group.stateMachine);
     if (log.topic === CONSUMER_OFFSETS_TOPIC) this.#coordinator?.removeShard(log.partition);
   }
 
-  /** Retention and the expiry of producers, at intervals. */
+  /** Retention and the expiry of producers, at intervals, and the search for damage. */
   start(): void {
-    this.#timer = this.#options.machine.timers.after(this.#options.config['log.retention.check.interval.ms'], () => {
-      for (const log of this.#open) log.maintain();
-      this.start();
-    });
+    this.#maintain();
+    this.#scrubber?.start();
   }
 
   stop(): void {
     this.#timer?.cancel();
+    this.#scrubber?.stop();
+  }
+
+  #maintain(): void {
+    this.#timer = this.#options.machine.timers.after(this.#options.config['log.retention.check.interval.ms'], () => {
+      for (const log of this.#open) log.maintain();
+      this.#maintain();
+    });
   }
 
   /** Files of a replica whose removal was cut short by a crash. */

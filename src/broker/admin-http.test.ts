@@ -8,6 +8,7 @@ let broker: FakeBroker;
 let groups: RaftGroup[];
 let isServing: boolean;
 let admin: AdminHttp;
+let scrubs = 0;
 const leaders = new Map<number, LeaderAnnouncement>();
 
 beforeEach(() => {
@@ -19,6 +20,14 @@ beforeEach(() => {
     cluster: broker.services.cluster,
     groups: { all: () => groups, leaderOf: (id: number) => leaders.get(id) } as unknown as RaftGroups,
     isServing: () => isServing,
+    scrub: () => ({
+      get report() {
+        return { pass: scrubs, rows: [] };
+      },
+      scrubNow: async () => {
+        scrubs++;
+      },
+    }),
     metrics: () => Promise.resolve('flotilla_x 1\n'),
     metricsContentType: 'text/plain; version=0.0.4',
   });
@@ -100,5 +109,10 @@ describe('AdminHttp', () => {
       body: 'flotilla_x 1\n',
     });
     expect((await admin.answer('/')).status).toBe(404);
+  });
+
+  test('tells of the search for damage, and begins one', async () => {
+    expect(JSON.parse((await admin.answer('/scrub')).body)).toEqual({ pass: 0, rows: [] });
+    expect(JSON.parse((await admin.answer('/scrub/now')).body)).toEqual({ pass: 1, rows: [] });
   });
 });

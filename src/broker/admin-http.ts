@@ -5,17 +5,25 @@
  *     /healthz   200: the process lives and its event loop turns
  *     /readyz    200: it serves: metadata known, registered, every group of its own has a leader that counts it as in sync; else 503 and the reason
  *     /status    JSON: {nodeId, clusterId, leaders, ready, reason}
+ *     /scrub     JSON: {pass, isRunning, rows}: the last search for damage in partition files, or the one that runs
+ *     /scrub/now begins one at full speed; answers when it is complete, as /scrub does
  */
 import type { RaftGroups } from '../raft/raft-group.ts';
 import { METADATA_GROUP_ID } from '../std/brands.ts';
 import type { HttpReply } from '../std/http.ts';
 import type { Cluster } from './cluster/cluster.ts';
 
+export interface Scrubs {
+  readonly report: object;
+  scrubNow(): Promise<void>;
+}
+
 export interface AdminHttpOptions {
   readonly cluster: Cluster;
   readonly groups: RaftGroups;
   /** False before the start is complete and from the begin of a graceful stop. */
   isServing(): boolean;
+  scrub(): Scrubs | undefined;
   /** Text in Prometheus's exposition format. */
   metrics(): Promise<string>;
   readonly metricsContentType: string;
@@ -39,9 +47,16 @@ export class AdminHttp {
         return reason === undefined ? plain(200, 'ready') : plain(503, reason);
       }
       case '/status':
-        return { status: 200, contentType: 'application/json', body: `${JSON.stringify(this.#status())}\n` };
+        return json(this.#status());
+      case '/scrub':
+      case '/scrub/now': {
+        const scrub = this.#options.scrub();
+        if (scrub === undefined) return plain(503, 'It is starting');
+        if (path === '/scrub/now') await scrub.scrubNow();
+        return json(scrub.report);
+      }
       default:
-        return plain(404, 'Served are /metrics, /healthz, /readyz and /status');
+        return plain(404, 'Served are /metrics, /healthz, /readyz, /status and /scrub');
     }
   }
 
@@ -80,6 +95,10 @@ export class AdminHttp {
       ...(reason === undefined ? {} : { reason }),
     };
   }
+}
+
+function json(content: object): HttpReply {
+  return { status: 200, contentType: 'application/json', body: `${JSON.stringify(content)}\n` };
 }
 
 function plain(status: number, sentence: string): HttpReply {

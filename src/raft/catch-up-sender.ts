@@ -12,6 +12,7 @@ import type { GroupReplica } from './group-replica.ts';
 import { encodeMembership } from './membership-codec.ts';
 import type { Peer } from './peer.ts';
 import type { CatchUpItem } from './peer-codec.ts';
+import { StateDamageError } from './state-damage-error.ts';
 import type { CatchUpSource } from './state-machine.ts';
 import { CHANNEL } from './transport.ts';
 
@@ -269,9 +270,15 @@ class Sending {
     return this.#openSent;
   }
 
-  /** A removed replica's files may vanish while they are read. */
+  /** A removed replica's files may vanish while they are read, and damaged ones are repaired before the next attempt. */
   #failed(error: unknown): void {
-    if (!this.#replica.removed) this.#context.fail(error);
+    if (this.#replica.removed) return;
+    if (!(error instanceof StateDamageError)) return this.#context.fail(error);
+    this.#context.enqueue(() => {
+      this.#reading = false;
+      if (this.#over) return this.#close(this.#source);
+      this.abort('What it needs is damaged here', true);
+    });
   }
 
   #read(piece: Uint8Array | undefined): void {

@@ -11,10 +11,14 @@ import type { StateCheckpoint } from './state-machine.ts';
 
 /** Looking for the groups that hold most of the WAL costs a walk over all of them. */
 const RELIEVE_MS = 20;
+/** How many checkpoints are asked for at a time, for each one that may run: enough for the time until the next look. */
+const RELIEVE_ROUNDS = 4;
 
 export class Checkpointer {
   readonly #context: DriverContext;
   readonly #queue = new Fifo<GroupReplica>();
+  /** Replicas whose last checkpoint is to be replaced. */
+  readonly #again = new Set<GroupReplica>();
   #running = 0;
   #relievedMs = Number.NEGATIVE_INFINITY;
   #idleWaiters: (() => void)[] = [];
@@ -25,8 +29,18 @@ export class Checkpointer {
 
   /** Asks for a checkpoint of a replica; one that runs or waits is enough. */
   request(replica: GroupReplica): void {
+    if (replica.appliedIndex > replica.checkpointIndex) this.#queueUp(replica);
+  }
+
+  /** Asks for a checkpoint although the last one may be of the same index: its files are damaged. */
+  again(replica: GroupReplica): void {
+    if (replica.appliedIndex === 0 || replica.frozen) return;
+    this.#again.add(replica);
+    this.#queueUp(replica);
+  }
+
+  #queueUp(replica: GroupReplica): void {
     if (replica.checkpointRequested || replica.checkpointing || replica.removed) return;
-    if (replica.appliedIndex <= replica.checkpointIndex) return;
     replica.checkpointRequested = true;
     this.#queue.push(replica);
     this.#startNext();
@@ -44,7 +58,7 @@ export class Checkpointer {
       holding.push({ replica, bytes: storage.pinnedBytes(replica.replicaId) });
     }
     holding.sort((some, other) => other.bytes - some.bytes);
-    for (const { replica } of holding.slice(0, config.checkpointsRunningMax)) this.request(replica);
+    for (const { replica } of holding.slice(0, config.checkpointsRunningMax * RELIEVE_ROUNDS)) this.request(replica);
   }
 
   /** Applied enough since the last one? */
@@ -88,7 +102,9 @@ export class Checkpointer {
   }
 
   #made(replica: GroupReplica, checkpoint: StateCheckpoint): void {
-    if (!replica.removed && checkpoint.index > replica.checkpointIndex) this.#write(replica, checkpoint);
+    const isNewer = checkpoint.index > replica.checkpointIndex;
+    const isAgain = this.#again.delete(replica) && checkpoint.index === replica.checkpointIndex;
+    if (!replica.removed && (isNewer || isAgain)) this.#write(replica, checkpoint);
     this.#settled(replica);
   }
 

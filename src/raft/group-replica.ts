@@ -37,8 +37,6 @@ export class GroupReplica implements RaftGroup, Deadline {
   damage: ReplicaDamage | undefined;
   /** Why its state could not be restored. Log, checkpoint and files are left as they are, and it is frozen, until a leader is there that can give everything back. */
   stateLost: string | undefined;
-  /** Damage was found in its state while it ran: it is barred until the next start gives the state up. */
-  stateDamaged = false;
 
   // Deadline of the core in the driver's heap.
   deadlineMs = Number.POSITIVE_INFINITY;

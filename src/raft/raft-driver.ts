@@ -648,14 +648,6 @@ export class RaftDriver implements RaftGroups, DriverContext {
     return damaged;
   }
 
-  /** Stored state of a replica was found damaged while it runs: it gives up its leadership if others can lead, and is repaired after the next start. May be called again and again. */
-  stateDamaged(groupId: GroupId, reason: string): void {
-    this.enqueue(() => {
-      const replica = this.replicas.get(groupId);
-      if (replica !== undefined) this.#repair.damaged(replica, reason);
-    });
-  }
-
   /** The driver's own disk stalls: leaderships were given up (DECISIONS W11). */
   get isDiskStalled(): boolean {
     return this.#liveness.ownDiskStalled;
@@ -666,6 +658,14 @@ export class RaftDriver implements RaftGroups, DriverContext {
     this.enqueue(() => {
       const replica = this.replicas.get(groupId);
       if (replica !== undefined) this.#checkpointer.request(replica);
+    });
+  }
+
+  /** The stored form of the last checkpoint of `replica` is damaged, its state in memory is not: another checkpoint is made, even if nothing was applied since. */
+  checkpointAgain(groupId: GroupId): void {
+    this.enqueue(() => {
+      const replica = this.replicas.get(groupId);
+      if (replica !== undefined) this.#checkpointer.again(replica);
     });
   }
 

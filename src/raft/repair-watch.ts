@@ -5,8 +5,6 @@
  * Rule: a leader whose own-term entry is committed knows everything committed before its term, and what was committed with this replica's old acknowledgements arrived at it before this life of
  * the link began. So a commit index heard from it over this link, whose entry has its term, covers all of that; once our flushed log reaches it, the replica is whole.
  */
-import { logIndex } from '../std/brands.ts';
-import { isQuorum } from './core/quorum.ts';
 import type { AppendEntries } from './core/types.ts';
 import type { DriverContext } from './driver-context.ts';
 import type { GroupReplica } from './group-replica.ts';
@@ -16,28 +14,6 @@ export class RepairWatch {
 
   constructor(context: DriverContext) {
     this.#context = context;
-  }
-
-  /**
-   * A leader's state machine met damage in what it stored. Others lead, and the next start gives this state up: until then it is barred. Its log is whole, so nothing that it acknowledged is in
-   * doubt. Where the others cannot elect a leader without it, it goes on: what is not damaged stays available.
-   */
-  damaged(replica: GroupReplica, reason: string): void {
-    const { groupId, replicaId, core, membership } = replica;
-    if (replica.removed || core === undefined || core.barred || !core.isReady) return;
-    const active = replica.activeReplicas();
-    if (!isQuorum(membership, (id) => id !== replicaId && active.has(id))) return;
-    replica.stateDamaged = true;
-    replica.damage = { kind: 'entries', fromIndex: logIndex(1), reason };
-    this.#context.log.error(
-      { groupId, replicaId, reason },
-      'A replica hands over its leadership and is barred, as its state is damaged: start this broker again to repair it from its peers',
-    );
-    this.#context.step(replica, { kind: 'barred', nowMs: this.#context.nowMs, barred: true });
-    this.#context.reviewFollowing(replica);
-    replica.stateMachine.markDamaged?.(reason).catch((error: unknown) => {
-      if (!replica.removed) this.#context.fail(error);
-    });
   }
 
   /** A barred replica took a message of its leader. */
@@ -52,7 +28,7 @@ export class RepairWatch {
   consider(replica: GroupReplica): void {
     const { core, repairTarget } = replica;
     // A log that is whole does not mend a state that is not.
-    if (core === undefined || replica.stateDamaged || replica.stateLost !== undefined) return;
+    if (core === undefined || replica.stateLost !== undefined) return;
     if (repairTarget === undefined || repairTarget.term !== core.term) return;
     if (core.applyIndex < repairTarget.index || core.termAt(repairTarget.index) !== repairTarget.term) return;
     replica.repairTarget = undefined;

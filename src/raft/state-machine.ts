@@ -49,9 +49,6 @@ export interface StateMachine {
    */
   installCatchUp(source: CatchUpStream): Promise<StateCheckpoint>;
 
-  /** Stored state was found damaged while the replica runs: makes the next {@link restore} of a checkpoint reject with a {@link StateDamageError}, durably. */
-  markDamaged?(reason: string): Promise<void>;
-
   /** Releases files; state stays on disk. */
   close(): Promise<void>;
   /** Removes everything of this replica from the disk; only after its committed deletion. */

@@ -148,45 +148,110 @@ describe('A replica whose partition files are damaged', () => {
       expect(broker.driver!.storage.lastIndex(broker.driver!.replicas.get(GROUP)!.replicaId)).toBeGreaterThan(300);
     }
   });
+});
 
-  it('while it leads: another one leads, and its next start repairs it', { timeout: 60_000 }, async () => {
-    const { time, brokers, leading, write, checkpointAll, expectSame, restart, restartAll } = await writtenCluster(
-      7,
-      60,
-      2_000,
+describe('A replica whose partition files are damaged while it runs', () => {
+  /** Nothing was written for a while, and the next searches for damage find all of it. */
+  const expectHealed = async (
+    { time, brokers }: Awaited<ReturnType<typeof writtenCluster>>,
+    victims: readonly SimulatedBroker[],
+  ): Promise<void> => {
+    for (const victim of victims) {
+      await time.runUntilTrue(() => (victim.scrubber?.metrics.replicasRepaired ?? 0) > 0, 120_000);
+    }
+    await time.runFor(45_000);
+    for (const { scrubber } of brokers) {
+      expect(scrubber!.damagedReplicas).toBe(0);
+      expect(scrubber!.metrics.mismatches).toBe(0);
+    }
+    // Byte by byte, whatever files each cut.
+    const [first, ...others] = brokers.map((broker) =>
+      Buffer.concat(logFiles(broker).map((path) => broker.disk.readBytes(path))),
     );
-    await restartAll();
-    const victim = leading()!;
-    const list = victim.listOf(GROUP)!;
-    victim.expectsDamage = true;
-    victim.disk.flipBit(logFiles(victim)[0]!, 1_000, 3);
-    expect(await time.settle(list.readLog!(50))).toBeUndefined();
-    await time.runUntilTrue(() => leading() !== undefined && leading() !== victim, 10_000);
-    expect(victim.driver!.damagedReplicas()).toHaveLength(1);
-    await write(10);
-    // Whole as its log is, it does not come back to lead by itself.
-    await time.runFor(5_000);
-    expect(victim.driver!.replicas.get(GROUP)!.core!.barred).toBe(true);
-    await checkpointAll();
-    victim.crash(random, true, 'lose');
-    await restart(victim);
-    expect(victim.driver!.replicas.get(GROUP)!.core!.barred).toBe(true);
-    await write(10);
+    expect(first!.length).toBeGreaterThan(10_000);
+    for (const other of others) expect(other.equals(first!)).toBe(true);
+  };
+
+  for (const role of ['leader', 'follower'] as const) {
+    for (const [fault, damage] of Object.entries(faults)) {
+      it(`as ${role}, ${fault}: is found by nobody but the search, and has all back without a restart`, async () => {
+        const cluster = await writtenCluster(7, 120, 2_000);
+        const { brokers, leading, write, checkpointAll, expectSame } = cluster;
+        const leader = leading()!;
+        const victim = role === 'leader' ? leader : brokers.find((broker) => broker !== leader)!;
+        const { term } = victim.driver!.replicas.get(GROUP)!.core!;
+        victim.expectsDamage = true;
+        damage(victim);
+        await expectHealed(cluster, [victim]);
+        // It never stopped to be what it was.
+        expect(leading()).toBe(leader);
+        expect(victim.driver!.replicas.get(GROUP)!.core!.term).toBe(term);
+        expect(victim.driver!.damagedReplicas()).toEqual([]);
+        await write(10);
+        await checkpointAll();
+        await expectSame();
+        await cluster.restartAll();
+        await expectSame();
+      });
+    }
+  }
+
+  it('heals from the others although each of them is damaged at another place', async () => {
+    const cluster = await writtenCluster(8, 120, 2_000);
+    const { brokers, expectSame } = cluster;
+    brokers.forEach((broker, at) => {
+      broker.expectsDamage = true;
+      broker.disk.flipBit(logFiles(broker)[0]!, 1_000 + 3_000 * at, 3);
+    });
+    await expectHealed(cluster, brokers);
     await expectSame();
-    expect(brokers.every((broker) => broker.disk.paths().every((path) => !path.endsWith('/damaged')))).toBe(true);
   });
 
-  it('goes on leading where the others cannot elect a leader without it', async () => {
-    const { time, brokers, leading, write, restartAll } = await writtenCluster(8, 60, 2_000);
+  it('has a place back that a reader met, at once', async () => {
+    const cluster = await writtenCluster(9, 60, 2_000);
+    const { time, leading, restartAll, expectSame } = cluster;
     await restartAll();
     const victim = leading()!;
-    brokers.find((broker) => broker !== victim)!.crash(random, true);
-    await time.runFor(5_000);
     victim.expectsDamage = true;
     victim.disk.flipBit(logFiles(victim)[0]!, 1_000, 3);
-    expect(await time.settle(victim.listOf(GROUP)!.readLog!(50))).toBeUndefined();
-    await time.runFor(5_000);
+    const { readLog } = victim.listOf(GROUP)!;
+    expect(await time.settle(readLog!.call(victim.listOf(GROUP), 50))).toBeUndefined();
+    await time.runUntilTrue(() => victim.scrubber!.metrics.replicasRepaired === 1, 2_000);
     expect(leading()).toBe(victim);
+    await expectSame();
+  });
+
+  it('keeps what is left, and serves it, while no other replica is there; and heals when one is', async () => {
+    const cluster = await writtenCluster(10, 60, 2_000);
+    const { time, brokers, leading, restart, restartAll, write, expectSame } = cluster;
+    await restartAll();
+    const victim = leading()!;
+    const others = brokers.filter((broker) => broker !== victim);
+    for (const other of others) other.crash(random, true);
+    victim.expectsDamage = true;
+    victim.disk.flipBit(logFiles(victim)[0]!, 1_000, 3);
+    const before = victim.disk.readBytes(logFiles(victim)[0]!);
+    expect(await time.settle(victim.listOf(GROUP)!.readLog!(50))).toBeUndefined();
+    await time.runFor(60_000);
+    expect(victim.scrubber!.damagedReplicas).toBe(1);
+    expect(Buffer.compare(victim.disk.readBytes(logFiles(victim)[0]!), before)).toBe(0);
+    await restart(others[0]!);
+    await time.runUntilTrue(() => leading() !== undefined, 30_000);
+    await time.runUntilTrue(() => victim.scrubber!.damagedReplicas === 0, 30_000);
+    await restart(others[1]!);
     await write(5);
+    await expectSame();
+  });
+
+  it('does the same with the same seed', async () => {
+    const story = async (): Promise<readonly unknown[]> => {
+      const cluster = await writtenCluster(11, 120, 2_000);
+      const victim = cluster.leading()!;
+      victim.expectsDamage = true;
+      victim.disk.flipBit(logFiles(victim)[0]!, 1_000, 3);
+      await expectHealed(cluster, [victim]);
+      return cluster.brokers.map(({ scrubber }) => scrubber!.metrics);
+    };
+    expect(await story()).toEqual(await story());
   });
 });

@@ -8,6 +8,7 @@ import { encodeBatchesHeader } from '../../src/broker/partition/partition-comman
 import { PartitionDamageError } from '../../src/broker/partition/partition-damage-error.ts';
 import { createPartitionResources, type PartitionResources } from '../../src/broker/partition/partition-resources.ts';
 import { PartitionStateMachine } from '../../src/broker/partition/partition-state-machine.ts';
+import type { SegmentedLog } from '../../src/broker/partition/segmented-log.ts';
 import { RecordBatch } from '../../src/kafka-protocol/record-batch.ts';
 import { encodeRecordBatch, readRecords } from '../../src/kafka-protocol/records.ts';
 import type {
@@ -28,7 +29,7 @@ export function observedPartitions(
   disk: Disk,
   time: SimulatedMachineTime,
   failed: (error: unknown) => void,
-  damaged: (replicaId: ReplicaId, reason: string) => void,
+  damaged: (replicaId: ReplicaId, error: PartitionDamageError) => void,
 ) {
   const resources = createPartitionResources({
     disk,
@@ -37,11 +38,12 @@ export function observedPartitions(
     clusterTimeMs: () => undefined,
     onFailure: failed,
     onDamage: (error, directory) =>
-      damaged(Number(directory.slice(directory.lastIndexOf('.') + 1)) as ReplicaId, error.message),
+      damaged(Number(directory.slice(directory.lastIndexOf('.') + 1)) as ReplicaId, error),
     tailBytesMax: 64 * 1024,
     filesMax: 4,
   });
   return {
+    resources,
     create: (replicaId: ReplicaId, observer: ListObserver): ObservedPartition =>
       new ObservedPartition(resources, replicaId, observer),
     destroyRemains: (replicaId: ReplicaId): Promise<void> =>
@@ -49,7 +51,7 @@ export function observedPartitions(
   };
 }
 
-class ObservedPartition implements StateMachine {
+export class ObservedPartition implements StateMachine {
   readonly #replicaId: ReplicaId;
   #machine: PartitionStateMachine;
   readonly #resources: PartitionResources;
@@ -141,8 +143,12 @@ class ObservedPartition implements StateMachine {
     }
   }
 
-  markDamaged(reason: string): Promise<void> {
-    return this.#machine.markDamaged(reason);
+  get log(): SegmentedLog {
+    return this.#machine.log;
+  }
+
+  stateFlaw(): Promise<string | undefined> {
+    return this.#machine.stateFlaw();
   }
 
   checkpointDurable(index: LogIndex): void {

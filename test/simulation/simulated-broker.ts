@@ -1,5 +1,8 @@
 /** One simulated broker: a disk that outlives its processes, and at most one process with a WAL, a driver and list state machines. */
 
+import type { ScrubTarget } from '../../src/broker/partition/partition-repair.ts';
+import type { PartitionResources } from '../../src/broker/partition/partition-resources.ts';
+import { Scrubber } from '../../src/broker/partition/scrubber.ts';
 import { RaftDriver, type RaftDriverOptions } from '../../src/raft/raft-driver.ts';
 import type { RaftGroup } from '../../src/raft/raft-group.ts';
 import type { StateMachine } from '../../src/raft/state-machine.ts';
@@ -8,7 +11,7 @@ import { SILENT_LOG } from '../../src/std/log.ts';
 import type { SeededRandom } from '../../src/std/seeded-random.ts';
 import { Wal } from '../../src/wal/wal.ts';
 import { type ListItem, type ListObserver, ListStateMachine } from './list-state-machine.ts';
-import { observedPartitions } from './observed-partition.ts';
+import { ObservedPartition, observedPartitions } from './observed-partition.ts';
 import type { RaftOracle } from './raft-oracle.ts';
 import type { SimulatedMachineTime, SimulatedTime } from './simulated-clock.ts';
 import { SimulatedDisk } from './simulated-disk.ts';
@@ -26,6 +29,7 @@ type ObservedMachine = StateMachine & {
 };
 
 interface ObservedMachines {
+  readonly resources?: PartitionResources;
   create(replicaId: ReplicaId, observer: ListObserver): ObservedMachine;
   destroyRemains(replicaId: ReplicaId): Promise<void>;
 }
@@ -56,6 +60,7 @@ export class SimulatedBroker {
   #stopping = false;
   #machine: SimulatedMachineTime | undefined;
   #driver: RaftDriver | undefined;
+  #scrubber: Scrubber | undefined;
   #machines = new Map<RaftGroup, ObservedMachine>();
   /** Somebody damaged its partition files; if nobody did, damage that is found is a failure. */
   expectsDamage = false;
@@ -172,10 +177,11 @@ export class SimulatedBroker {
     const driverRandom = random.fork();
     const machines: ObservedMachines =
       this.#options.machines === 'partition'
-        ? observedPartitions(mount, machine, failed, (replicaId, reason) => {
-            if (!this.expectsDamage) failed(new Error(`Replica ${replicaId} is damaged by nobody: ${reason}`));
-            const replica = this.#driver?.replicasById.get(replicaId);
-            if (replica !== undefined) this.#driver?.stateDamaged(replica.groupId, reason);
+        ? observedPartitions(mount, machine, failed, (replicaId, error) => {
+            if (!this.expectsDamage) failed(new Error(`Replica ${replicaId} is damaged by nobody: ${error.message}`));
+            for (const target of this.#targets()) {
+              if (target.group.replicaId === replicaId) this.#scrubber?.damageMet(target, error);
+            }
           })
         : {
             create: (replicaId, observer) => new ListStateMachine(mount, replicaId, observer),
@@ -203,10 +209,38 @@ export class SimulatedBroker {
       fatal: failed,
       config,
     });
+    if (machines.resources !== undefined) {
+      this.#scrubber = new Scrubber({
+        brokerId,
+        groups: driver,
+        resources: machines.resources,
+        clock: machine,
+        timers: machine,
+        log: SILENT_LOG,
+        bytesPerSecond: 1_000_000,
+        intervalMs: 20_000,
+        targets: () => this.#targets(),
+        checkpointAgain: (group) => driver.checkpointAgain(group),
+        fail: failed,
+      });
+    }
     driver.setPeers(peers.map((peer) => ({ brokerId: peer, host: 'simulated', port: peer })));
     await driver.start();
     this.#driver = driver;
+    this.#scrubber?.start();
     started(this);
+  }
+
+  *#targets(): Iterable<ScrubTarget> {
+    for (const [group, machine] of this.#machines) {
+      if (!(machine instanceof ObservedPartition) || this.#driver?.get(group.groupId) !== group) continue;
+      yield { group, name: `simulated-${group.groupId}`, log: machine.log, stateFlaw: () => machine.stateFlaw() };
+    }
+  }
+
+  /** Looks for damage in partition files; undefined unless its process runs and has partitions. */
+  get scrubber(): Scrubber | undefined {
+    return this.state === 'running' ? this.#scrubber : undefined;
   }
 
   #createStateMachine(machines: ObservedMachines, group: RaftGroup, failed: (error: unknown) => void): ObservedMachine {
@@ -246,6 +280,7 @@ export class SimulatedBroker {
     this.#stopping = false;
     this.#machine = undefined;
     this.#driver = undefined;
+    this.#scrubber = undefined;
     this.#machines = new Map();
   }
 
@@ -257,6 +292,7 @@ export class SimulatedBroker {
     await driver.transferAll(1_000);
     if (this.#machine !== machine) return;
     this.#stopping = true;
+    this.#scrubber?.stop();
     await driver.close();
     await driver.storage.close();
     if (this.#machine !== machine) return;

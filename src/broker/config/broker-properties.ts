@@ -58,7 +58,7 @@ export const BROKER_PROPERTIES = {
   'http.listener': text({
     default: '127.0.0.1:9292',
     allowed: 'host:port',
-    documentation: 'Address of /metrics, /healthz, /readyz and /status.',
+    documentation: 'Address of /metrics, /healthz, /readyz, /status and /scrub.',
     parse: parseEndpoint,
   }),
   'controller.quorum.voters': text({
@@ -334,6 +334,18 @@ export const BROKER_PROPERTIES = {
       'Size of a preallocated file that is given up when the disk is full, so that checkpoints and recovery go on.',
   }),
   'disk.check.interval.ms': int({ default: 1000, min: 10, documentation: 'Time between two looks at the free space.' }),
+  'scrub.bytes.per.second': long({
+    default: 8 * MIB,
+    min: 1024,
+    documentation:
+      'Speed at which partition files are read in the background to find damage, which is then repaired from the other replicas.',
+  }),
+  'scrub.interval.ms': long({
+    default: 3_600_000,
+    min: 100,
+    documentation:
+      'Time from the begin of one search for damage to the begin of the next; one that takes longer is followed by the next at once.',
+  }),
   'shutdown.transfer.timeout.ms': int({
     default: 5000,
     min: 0,

@@ -47,7 +47,19 @@ function setUp() {
       eventLoopDelayMs: new Histogram(),
     }),
     disk: () => disk,
-    damagedReplicas: () => disk.damaged,
+    scrub: () => ({
+      metrics: {
+        bytes: 7,
+        rangesVerified: 6,
+        mismatches: 5,
+        passes: 4,
+        damageFound: 3,
+        bytesRepaired: 2,
+        replicasRepaired: 1,
+      },
+      damagedReplicas: disk.damaged,
+      ageMs: 1500,
+    }),
     barredReplicas: () => disk.damaged - 1,
     groupLags: () => [{ group: 'g"1', topic: 't', partition: 0, lag: 6 }],
   });

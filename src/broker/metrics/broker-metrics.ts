@@ -13,6 +13,7 @@ export function createMetricsRegistry(sources: MetricSources): Registry {
   registerWal(registry, sources);
   registerRaft(registry, sources);
   registerPartitions(registry, sources);
+  registerScrub(registry, sources);
   registerProcess(registry, sources);
   return registry;
 }
@@ -174,15 +175,7 @@ function registerRaft(registry: Registry, { groups, driver, cluster }: MetricSou
   );
 }
 
-function registerPartitions(
-  registry: Registry,
-  { cluster, groups, groupLags, damagedReplicas, barredReplicas }: MetricSources,
-): void {
-  registerGauge(
-    registry,
-    { name: 'partitions_damaged', help: 'Replicas of this broker whose files were found damaged since its start' },
-    () => damagedReplicas(),
-  );
+function registerPartitions(registry: Registry, { cluster, groups, groupLags, barredReplicas }: MetricSources): void {
   registerGauge(
     registry,
     {
@@ -246,6 +239,36 @@ function registerPartitions(
         yield { labels: { group, topic, partition }, value: lag };
     },
   );
+}
+
+function registerScrub(registry: Registry, { scrub }: MetricSources): void {
+  registerGauge(
+    registry,
+    {
+      name: 'partitions_damaged',
+      help: 'Replicas of this broker with damage in their files that is not repaired yet; what is damaged is not served',
+    },
+    () => scrub()?.damagedReplicas ?? 0,
+  );
+  registerGauge(
+    registry,
+    { name: 'scrub_age_seconds', help: 'Time since the last complete search for damage, or since the start' },
+    () => (scrub()?.ageMs ?? 0) * SECONDS_PER_MS,
+  );
+  const counters = {
+    scrub_bytes_total: ['Bytes of partition files that were read and checked', 'bytes'],
+    scrub_ranges_verified_total: [
+      'Ranges of partitions led here that all replicas that could tell hold alike',
+      'rangesVerified',
+    ],
+    scrub_mismatches_total: ['Ranges that replicas hold differently although the checksums of each hold', 'mismatches'],
+    scrub_damage_found_total: ['Damaged places found in partition files', 'damageFound'],
+    scrub_bytes_repaired_total: ['Bytes of partition files replaced by those of a peer', 'bytesRepaired'],
+    replicas_repaired_total: ['Times that a replica with damaged files became whole again', 'replicasRepaired'],
+  } as const;
+  for (const [name, [help, field]] of Object.entries(counters)) {
+    registerCounter(registry, { name, help }, () => scrub()?.metrics[field] ?? 0);
+  }
 }
 
 function registerProcess(registry: Registry, { process, disk }: MetricSources): void {

@@ -3,6 +3,7 @@ import type { RaftDriverMetrics } from '../../raft/raft-driver-metrics.ts';
 import type { RaftGroups } from '../../raft/raft-group.ts';
 import type { HistogramView } from '../../std/histogram.ts';
 import type { Cluster } from '../cluster/cluster.ts';
+import type { ScrubMetrics } from '../partition/scrubber.ts';
 import type { RequestMetrics } from './request-metrics.ts';
 
 /** What the WAL counts (the broker does not import it). */
@@ -32,6 +33,15 @@ export interface DiskFacts {
   readonly refusesProduce: boolean;
 }
 
+/** The search for damage in partition files, and its repair. */
+export interface ScrubFacts {
+  readonly metrics: ScrubMetrics;
+  /** Replicas with damage that is not repaired yet. */
+  readonly damagedReplicas: number;
+  /** Milliseconds since the last complete pass, or since the start. */
+  readonly ageMs: number;
+}
+
 export interface GroupLag {
   readonly group: string;
   readonly topic: string;
@@ -54,8 +64,8 @@ export interface MetricSources {
   readonly responseMemory: { readonly usedBytes: number };
   process(): ProcessFacts;
   disk(): DiskFacts;
-  /** Replicas whose files were found damaged since the start. */
-  damagedReplicas(): number;
+  /** Undefined until there are partitions. */
+  scrub(): ScrubFacts | undefined;
   /** Replicas that lost something to a damaged disk and are not repaired yet. */
   barredReplicas(): number;
   /** Of the groups that this broker coordinates. */

@@ -24,8 +24,9 @@ export class FilePool {
   readonly #disk: Disk;
   readonly #filesMax: number;
   readonly #onFailure: (error: Error) => void;
-  /** Oldest use first. */
   readonly #files = new Map<string, PooledFile>();
+  /** Those of them that nobody uses, longest unused first. */
+  readonly #unused = new Set<PooledFile>();
 
   constructor(disk: Disk, filesMax: number, onFailure: (error: Error) => void) {
     this.#disk = disk;
@@ -43,11 +44,12 @@ export class FilePool {
         users: 0,
         forgotten: false,
       };
-    } else this.#files.delete(path);
-    this.#files.set(path, pooled);
+      this.#files.set(path, pooled);
+      this.#closeUnused();
+    }
     const taken = pooled;
+    this.#unused.delete(taken);
     taken.users++;
-    this.#closeUnused();
     let file: DiskFile;
     try {
       file = await taken.opened;
@@ -63,7 +65,12 @@ export class FilePool {
         assert(!released, 'A file is released once');
         released = true;
         taken.users--;
-        if (taken.forgotten && taken.users === 0) this.#close(taken);
+        if (taken.users > 0) return;
+        if (taken.forgotten) this.#close(taken);
+        else {
+          this.#unused.add(taken);
+          this.#closeUnused();
+        }
       },
     };
   }
@@ -74,7 +81,7 @@ export class FilePool {
     if (pooled === undefined) return;
     this.#files.delete(path);
     pooled.forgotten = true;
-    if (pooled.users === 0) this.#close(pooled);
+    if (this.#unused.delete(pooled)) this.#close(pooled);
   }
 
   get openCount(): number {
@@ -82,13 +89,12 @@ export class FilePool {
   }
 
   #closeUnused(): void {
-    if (this.#files.size <= this.#filesMax) return;
-    for (const [path, pooled] of this.#files) {
-      if (pooled.users > 0) continue;
-      this.#files.delete(path);
+    for (const pooled of this.#unused) {
+      if (this.#files.size <= this.#filesMax) return;
+      this.#files.delete(pooled.path);
+      this.#unused.delete(pooled);
       pooled.forgotten = true;
       this.#close(pooled);
-      if (this.#files.size <= this.#filesMax) return;
     }
   }
 

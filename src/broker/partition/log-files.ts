@@ -11,10 +11,8 @@ import type { PartitionResources } from './partition-resources.ts';
 
 /** Directory of all partitions. */
 export const PARTITIONS_DIRECTORY = 'topics';
-/** Index entries worth two more files and two more syncs; a lookup scans the log for what is missing. */
-const INDEX_ENTRIES_MIN = 32;
-/** Name of the file that says that others are damaged. */
-const DAMAGE_MARK = 'damaged';
+/** Index entries worth two more files and two more syncs; a lookup scans the log for what is missing after a restart. */
+const INDEX_ENTRIES_MIN = 256;
 /** Kafka allows 249 characters for a topic; with partition and replica the name of a directory must not exceed 255. */
 const TOPIC_CHARACTERS_MAX = 200;
 
@@ -68,6 +66,26 @@ export class LogFiles {
     await segment.unsynced.file.write(segment.writtenBytes, pieces);
   }
 
+  /** Writes what peers say that a `.log` file must have at `position`, and makes it durable; a file that is gone is made anew. */
+  async patch(segment: LogSegment, position: number, bytes: Uint8Array): Promise<void> {
+    const { disk, files } = this.#resources;
+    if ((await disk.sizeOf(segment.logPath)) === undefined) {
+      // Who still has the lost file open would go on writing into it.
+      this.letGo(segment);
+      await disk.makeDirectory(this.#directory);
+      this.#areNamesDirty = true;
+      this.#isDirectoryDurable = false;
+    }
+    const use = await files.use(segment.logPath, { create: true });
+    try {
+      await use.file.write(position, [bytes]);
+      await use.file.sync();
+    } finally {
+      use.release();
+    }
+    await this.syncNames();
+  }
+
   /** Makes what is written of a segment durable, and its index entries if there are enough of them; its files at the same time, as a sync is mostly waiting. */
   async sync(segment: LogSegment): Promise<void> {
     const { offsetIndex, timeIndex, offsetIndexPath, timeIndexPath } = segment;
@@ -104,19 +122,6 @@ export class LogFiles {
     } finally {
       await file.close();
     }
-  }
-
-  /** Leaves a durable mark that something in these files is damaged, for {@link checkMark} after the next start. {@link restore} removes it, when it removes everything else. */
-  async mark(reason: string): Promise<void> {
-    await this.writeStateFile(DAMAGE_MARK, Buffer.from(reason));
-    await this.syncNames();
-  }
-
-  /** Rejects with a {@link PartitionDamageError} if there is a mark. */
-  async checkMark(): Promise<void> {
-    const path = `${this.#directory}/${DAMAGE_MARK}`;
-    if ((await this.#resources.disk.sizeOf(path)) === undefined) return;
-    throw new PartitionDamageError(path, 'a file of this replica was found damaged before');
   }
 
   /** Makes created and removed names durable. */

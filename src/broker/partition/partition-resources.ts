@@ -6,6 +6,9 @@ import { FilePool } from './file-pool.ts';
 import type { PartitionDamageError } from './partition-damage-error.ts';
 import { TailCache } from './tail-cache.ts';
 
+/** Fewer than the partitions that are written to, and each of their writes would open and close a file; well below what a process may open. */
+const FILES_MAX = 2_048;
+
 export interface PartitionResources {
   readonly disk: Disk;
   readonly clock: Clock;
@@ -46,7 +49,7 @@ export function createPartitionResources(options: PartitionResourceOptions): Par
     onFailure,
     onDamage,
     tail: new TailCache(options.tailBytesMax ?? 64 * 1024 * 1024),
-    files: new FilePool(disk, options.filesMax ?? 512, onFailure),
+    files: new FilePool(disk, options.filesMax ?? FILES_MAX, onFailure),
     indexes: new ByteCache(options.indexBytesMax ?? 16 * 1024 * 1024),
   };
 }

@@ -15,6 +15,7 @@ import type {
 import { assert } from '../../std/assert.ts';
 import { type LogIndex, logIndex, type Term, term } from '../../std/brands.ts';
 import { crc32c } from '../../std/crc32c.ts';
+import { DiskError } from '../../std/disk.ts';
 import { type CatchUpState, decodeCatchUpPosition, encodeCatchUpPosition } from './catch-up-codec.ts';
 import { receiveCatchUp } from './catch-up-receiver.ts';
 import { PartitionCatchUpSource } from './catch-up-source.ts';
@@ -30,6 +31,7 @@ import {
   encodeProducers,
   type PartitionCheckpoint,
   type PartitionState,
+  type StateFileReference,
   stateFileFor,
 } from './partition-checkpoint.ts';
 import { decodePartitionCommand } from './partition-command.ts';
@@ -82,7 +84,7 @@ export class PartitionStateMachine implements StateMachine {
   #timeMs = -1;
   #bytesSinceCheckpoint = 0;
   #lastCheckpoint: { readonly index: LogIndex; readonly number: number } | undefined;
-  #stateFile: { readonly name: string } | undefined;
+  #stateFile: StateFileReference | undefined;
   /** After the log end, the log start or the extension's state changed. */
   onApplied: () => void = () => undefined;
   onLeadershipChanged: () => void = () => undefined;
@@ -151,7 +153,6 @@ export class PartitionStateMachine implements StateMachine {
   }
 
   async #restore(checkpoint: StateCheckpoint): Promise<void> {
-    await this.log.files.checkMark();
     const decoded = decodePartitionCheckpoint(checkpoint.payload);
     assert(decoded.replicaId === this.#replicaId, `A checkpoint of replica ${decoded.replicaId} is not ours`);
     assert(decoded.index === checkpoint.index && decoded.term === checkpoint.term, 'A checkpoint is of another index');
@@ -214,8 +215,20 @@ export class PartitionStateMachine implements StateMachine {
     });
   }
 
-  markDamaged(reason: string): Promise<void> {
-    return this.log.withCut(() => this.log.files.mark(reason));
+  /** Why the state file of the last checkpoint is not what was written; undefined if it is, or if there is none. */
+  async stateFlaw(): Promise<string | undefined> {
+    const file = this.#stateFile;
+    if (file === undefined) return undefined;
+    let flaw: string | undefined;
+    try {
+      const bytes = await this.log.files.readStateFile(file.name, file.sizeBytes);
+      if (crc32c(bytes) !== file.checksum) flaw = `${file.name} does not fit its checksum`;
+    } catch (error) {
+      if (error instanceof PartitionDamageError) flaw = error.message;
+      // Removed between two looks at it: a newer checkpoint is current.
+      else if (!(error instanceof DiskError)) throw error;
+    }
+    return this.#stateFile === file && !this.log.isClosed ? flaw : undefined;
   }
 
   async close(): Promise<void> {
@@ -352,7 +365,7 @@ export class PartitionStateMachine implements StateMachine {
     if (bytes.length !== state.sizeBytes || crc32c(bytes) !== state.checksum) {
       throw new PartitionDamageError(`${this.log.directory}/${state.name}`, 'the state does not fit its checksum');
     }
-    this.#stateFile = { name: state.name };
+    this.#stateFile = state;
     return bytes;
   }
 

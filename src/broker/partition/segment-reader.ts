@@ -4,6 +4,7 @@
  */
 import { DiskError, type DiskFile } from '../../std/disk.ts';
 import type { EpochTable } from './epoch-table.ts';
+import type { FileUse } from './file-pool.ts';
 import type { LogSegment } from './log-segment.ts';
 import { PartitionDamageError } from './partition-damage-error.ts';
 import type { PartitionResources } from './partition-resources.ts';
@@ -46,14 +47,8 @@ export async function readSegment(
   limitBytes = segment.writtenBytes,
 ): Promise<SegmentRead | undefined> {
   const limit = Math.min(limitBytes, segment.writtenBytes);
-  let use: Awaited<ReturnType<Shared['files']['use']>>;
-  try {
-    use = await shared.files.use(segment.logPath);
-  } catch (error) {
-    if (!isMissing(error)) throw error;
-    if (segment.isDropped) return undefined;
-    throw new PartitionDamageError(segment.logPath, 'the file is missing');
-  }
+  const use = await useLog(shared, segment);
+  if (use === undefined) return undefined;
   try {
     const reader = new SegmentWindow(segment, use.file, limit, Math.min(maxBytes, WINDOW_BYTES_MAX) + SEEK_BYTES);
     const start = await seek(shared, segment, reader, offset);
@@ -131,9 +126,32 @@ export async function rebuildIndexes(shared: Shared, segment: LogSegment, interv
   for (const path of [segment.offsetIndexPath, segment.timeIndexPath]) shared.indexes.delete(path);
 }
 
-interface BatchStart {
+/** Where a batch begins. */
+export interface BatchStart {
   readonly position: number;
   readonly baseOffset: number;
+}
+
+/** The batch that contains `offset`, which must be in the written part; undefined if the segment was dropped. Rejects with {@link PartitionDamageError}. */
+export async function findBatch(shared: Shared, segment: LogSegment, offset: number): Promise<BatchStart | undefined> {
+  const use = await useLog(shared, segment);
+  if (use === undefined) return undefined;
+  try {
+    const reader = new SegmentWindow(segment, use.file, segment.writtenBytes, SEEK_BYTES);
+    return await seek(shared, segment, reader, offset);
+  } finally {
+    use.release();
+  }
+}
+
+async function useLog(shared: Shared, segment: LogSegment): Promise<FileUse | undefined> {
+  try {
+    return await shared.files.use(segment.logPath);
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+    if (segment.isDropped) return undefined;
+    throw new PartitionDamageError(segment.logPath, 'the file is missing');
+  }
 }
 
 /** Where the batch that contains `offset` must be, and with which base offset. */
@@ -197,7 +215,8 @@ async function collect(
   return { bytes: bytes.subarray(from, at), nextOffset };
 }
 
-function batchFlaw(bytes: Uint8Array, at: number, baseOffset: number, epochs: EpochTable): string | undefined {
+/** Why the bytes at `at` are not an intact batch with this base offset and its leader epoch; undefined if they are. */
+export function batchFlaw(bytes: Uint8Array, at: number, baseOffset: number, epochs: EpochTable): string | undefined {
   const flaw = storedBatchFlaw(bytes, at, bytes.length);
   if (flaw !== undefined) return flaw;
   if (storedBaseOffset(bytes, at) !== baseOffset) {
@@ -290,7 +309,11 @@ class SegmentWindow {
   /** Reads on from `position`, `atLeastBytes` or more; the bytes then begin there. */
   async load(position: number, atLeastBytes: number): Promise<number> {
     const wanted = Math.min(this.limit - position, Math.max(atLeastBytes, this.#windowBytes));
-    const bytes = await this.#file.read(position, wanted);
+    const bytes = await this.#file.read(position, wanted).catch((error: unknown) => {
+      // A sector that cannot be read is damage like one that reads wrong.
+      if (error instanceof DiskError && error.code === 'EIO') throw this.damage(position, 'the disk cannot read it');
+      throw error;
+    });
     if (bytes.length < wanted) throw this.damage(position, `the file ends ${wanted - bytes.length} bytes early`);
     this.bytes = bytes;
     this.#position = position;

@@ -162,7 +162,7 @@ describe('SegmentedLog', () => {
   });
 
   it('does not believe a damaged index: it finds everything, only slower', async () => {
-    const { fixture, random, batches } = await filled({ settings: { indexIntervalBytes: 100 } }, 100, 5);
+    const { fixture, random, batches } = await filled({ settings: { indexIntervalBytes: 100 } }, 600, 5);
     const checkpoint = await fixture.checkpoint();
     fixture.platter.crash(random, 'lose');
     const index = fixture.platter.paths().find((path) => path.endsWith('.index'))!;
@@ -185,7 +185,7 @@ describe('SegmentedLog', () => {
       };
       expect(await findByTimestampIn(fixture, 1_000)).toBe(0);
       await find();
-      fixture.apply(batchesCommand([testBatch()]), 9);
+      fixture.apply(batchesCommand([testBatch()]), 99);
       await fixture.time.drain();
       expect(log.segments[0]!.isIndexDamaged).toBe(false);
       // What was built anew leads to the right place, and so it does from its file.

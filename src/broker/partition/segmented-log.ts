@@ -225,6 +225,11 @@ export class SegmentedLog implements TailOwner {
     }
   }
 
+  /** Writes everything there is now to the files, without syncing: for who reads them instead of the hot tail. */
+  async writeOutNow(): Promise<void> {
+    if (this.#unwrittenBytes > 0 && !this.#isClosed) await this.withCut((cut) => this.writeOut(cut));
+  }
+
   /** Makes what was written of `cut` survive power loss, data and indexes; names are left to {@link LogFiles.syncNames}. Returns the segments as a checkpoint shall name them. Only inside of {@link withCut}. */
   async sync(cut: LogCut): Promise<SegmentDescription[]> {
     for (const { segment } of cut.segments) await this.#files.sync(segment);
@@ -233,6 +238,26 @@ export class SegmentedLog implements TailOwner {
       offsetIndexCount: Math.min(segment.offsetIndex.fileCount, description.offsetIndexCount),
       timeIndexCount: Math.min(segment.timeIndex.fileCount, description.timeIndexCount),
     }));
+  }
+
+  /** Writes intact batches over damaged ones, durably; false if the segment left the log meanwhile. */
+  patch(segment: LogSegment, position: number, bytes: Uint8Array): Promise<boolean> {
+    return this.exclusive(async () => {
+      if (this.#isClosed || segment.isDropped || !this.#segments.includes(segment)) return false;
+      assert(position + bytes.length <= segment.writtenBytes, 'A repair writes inside of what was written');
+      segment.readHint = undefined;
+      try {
+        await this.#files.patch(segment, position, bytes);
+      } catch (error) {
+        this.#resources.onFailure(error as Error);
+        throw error;
+      }
+      return true;
+    });
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
   }
 
   /** Files beside the segments that belong to the replica: state of checkpoints. */
