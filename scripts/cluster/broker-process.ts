@@ -26,6 +26,8 @@ export interface BrokerStatus {
   /** Groups that it leads. */
   readonly leaders: number;
   readonly ready: boolean;
+  /** Why it is not ready. */
+  readonly reason?: string;
 }
 
 export class BrokerProcess {

@@ -9,6 +9,8 @@ import { brokers, capital, confirm, print, progress, seconds, style } from './te
 const READY_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 30_000;
 const KILL_TIMEOUT_MS = 10_000;
+/** An election takes less; after that the brokers that are not running are what is missing. */
+const LEADERLESS_MS = 5_000;
 
 export async function start(options: {
   nodes: number | undefined;
@@ -56,11 +58,44 @@ export async function restart(id: number): Promise<void> {
   if (!(await broker.waitFor(() => broker.acceptsConnections(), READY_TIMEOUT_MS))) {
     throw new ClusterError(`Broker ${id} runs but accepted no connection within ${READY_TIMEOUT_MS / 1000} s`);
   }
-  const quorum = hasQuorum(files);
-  if (quorum) await waitUntilReady([broker], 'ready');
+  const state = hasQuorum(files)
+    ? await waitForWhatCanBe(broker, files)
+    : 'accepts connections, and waits for a quorum of the cluster';
   progress('');
-  const state = quorum ? 'is ready' : 'accepts connections, and waits for a quorum of the cluster';
   print(`Broker ${id} ${state} ${style('dim', `(${seconds(performance.now() - begin)})`)}`);
+}
+
+/** Waits until the broker is ready, or until what is missing can only come with brokers that do not run. Says which. */
+async function waitForWhatCanBe(broker: BrokerProcess, files: ClusterFiles): Promise<string> {
+  let leaderlessSince: number | undefined;
+  let reason = '';
+  const settled = await broker.waitFor(async () => {
+    if (await broker.isReady()) {
+      reason = '';
+      return true;
+    }
+    reason = (await broker.status())?.reason ?? reason;
+    if (!isLeaderless(reason) || absentBrokers(files).length === 0) leaderlessSince = undefined;
+    else leaderlessSince ??= performance.now();
+    return leaderlessSince !== undefined && performance.now() - leaderlessSince > LEADERLESS_MS;
+  }, READY_TIMEOUT_MS);
+  if (!settled) {
+    throw new ClusterError(
+      `Broker ${broker.id} did not become ready within ${READY_TIMEOUT_MS / 1000} s; ./cluster.sh logs ${broker.id} shows why`,
+    );
+  }
+  if (reason === '') return 'is ready';
+  const absent = absentBrokers(files);
+  return `serves what it can: ${reason.charAt(0).toLowerCase()}${reason.slice(1)} while ${brokers(absent)} ${absent.length === 1 ? 'is' : 'are'} not running`;
+}
+
+/** Whether a broker's reason for not being ready is a group without enough replicas to choose a leader. */
+function isLeaderless(reason: string): boolean {
+  return reason.endsWith('has no known leader');
+}
+
+function absentBrokers(files: ClusterFiles): number[] {
+  return files.ids.filter((id) => new BrokerProcess(files, id).live()?.stopped !== false);
 }
 
 export async function kill(ids: readonly number[]): Promise<void> {
