@@ -41,6 +41,8 @@ const STOP_TIMEOUT_MS = 12_000;
 export class Workload {
   readonly #options: WorkloadOptions;
   readonly keys = new Keys();
+  /** Of the topic that stays. */
+  readonly #standing: readonly number[];
   readonly #values = new Values();
   readonly #running = new Map<number, string>();
   readonly #threads: Promise<void>[] = [];
@@ -50,7 +52,7 @@ export class Workload {
 
   constructor(options: WorkloadOptions) {
     this.#options = options;
-    this.keys.addTopic(TOPIC, options.partitions);
+    this.#standing = this.keys.addTopic(TOPIC, options.partitions);
   }
 
   /** Creates the topic and starts all clients. */
@@ -72,7 +74,7 @@ export class Workload {
     const generator = (): SendGenerator => new SendGenerator(random.fork(), this.#values, this.#options.stepsPerSecond);
     const common = { network, recorder, keys, requestTimeoutMs };
 
-    for (const key of keys.all) {
+    for (const key of this.#standing) {
       this.#thread(`ordered producer ${key}`, () =>
         this.#produceInOrder(
           new SequencedProducer({ ...common, key, window: WINDOW, deadlineMs: SEND_DEADLINE_MS }),
@@ -82,7 +84,7 @@ export class Workload {
       this.#thread(`reader ${key}`, () => this.#follow(new PartitionReader(common, key)));
     }
     const acks = [-1, 1, 0] as const;
-    keys.all.slice(0, acks.length).forEach((key, i) => {
+    this.#standing.slice(0, acks.length).forEach((key, i) => {
       const producer = new PlainProducer({ ...common, key, acks: acks[i]! });
       const steps = generator();
       this.#closers.push(() => producer.close());
@@ -99,7 +101,7 @@ export class Workload {
         `kafkajs producer${isIdempotent ? ', idempotent' : ''}`,
         async () => {
           const step = steps.next();
-          await producer.send(steps.pick(keys.all), step.values, step.recordBytes);
+          await producer.send(steps.pick(this.#standing), step.values, step.recordBytes);
           await pause(step.pauseMs);
         },
         () => producer.close(),
@@ -110,7 +112,7 @@ export class Workload {
     const endRandom = random.fork();
     this.#closers.push(() => ends.close());
     this.#thread('reader of ends', async () => {
-      await ends.read(endRandom.pick(keys.all));
+      await ends.read(endRandom.pick(this.#standing));
       await pause(REGISTER_PAUSE_MS);
     });
     for (let i = 0; i < GROUP_MEMBERS; i++) {
@@ -194,7 +196,6 @@ export class Workload {
   }
 
   #useRegister(common: Omit<ConstructorParameters<typeof OffsetRegister>[0], 'group'>, random: SeededRandom): void {
-    const { keys } = this;
     const writer = new OffsetRegister({ ...common, group: REGISTER_GROUP });
     const reader = new OffsetRegister({ ...common, group: REGISTER_GROUP });
     this.#closers.push(
@@ -203,12 +204,12 @@ export class Workload {
     );
     let next = 1;
     this.#thread('register writer', async () => {
-      await writer.commit(random.pick(keys.all), next++);
+      await writer.commit(random.pick(this.#standing), next++);
       await pause(REGISTER_PAUSE_MS);
     });
     const readerRandom = random.fork();
     this.#thread('register reader', async () => {
-      await reader.read(readerRandom.pick(keys.all));
+      await reader.read(readerRandom.pick(this.#standing));
       await pause(REGISTER_PAUSE_MS);
     });
   }
