@@ -116,6 +116,7 @@ export async function runScenario(options: RunOptions): Promise<RunResult> {
       partitions: 4,
       stepsPerSecond: 15,
       requestTimeoutMs: 2_000,
+      hasLargeRecords: scenario.hasLargeRecords ?? false,
     });
     await workload.start();
     await pause(WARM_UP_MS);
@@ -187,6 +188,10 @@ export async function runScenario(options: RunOptions): Promise<RunResult> {
   const verdict = checkHistory(recorder.events);
   for (const [kind, count] of Object.entries(verdict.counts)) failures.push(`${count} × ${kind}`);
   const measurement = measure(recorder.events, faults, stalls);
+  for (const { key, spans } of measurement.partitions) {
+    if (healedAtSeconds === undefined || (spans.at(-1)?.to ?? 0) > healedAtSeconds) continue;
+    failures.push(`Partition ${key} acknowledged nothing after everything was healed`);
+  }
   const harnessStallMs = Math.round(Math.max(0, ...stalls.map(({ from, to }) => (to - from) / 1e6)));
   if (harnessStallMs > STALL_NOTED_MS) notes.push(`The harness itself stood still for up to ${harnessStallMs} ms`);
   phases.ended('check');

@@ -55,17 +55,22 @@ export interface Scenario {
   readonly memoryLimits?: true;
   /** A topic comes and goes beside the load. */
   readonly churn?: true;
+  /** Records of up to 8 kB instead of 256 bytes. */
+  readonly hasLargeRecords?: true;
   readonly properties?: Readonly<Record<string, string>>;
   /** A healthy run has no fault to take effect. */
   readonly isHealthy?: true;
 }
 
-/** Small segments, so that rolling, checkpoints and reuse happen within a minute. */
-const SMALL_FILES = {
-  'wal.segment.bytes': `${1 << 20}`,
-  'wal.max.bytes': `${8 << 20}`,
-  'log.segment.bytes': `${1 << 18}`,
-};
+/** Small segments and larger records, so that rolling, checkpoints and reuse happen every few seconds. */
+const smallFiles = {
+  properties: {
+    'wal.segment.bytes': `${1 << 20}`,
+    'wal.max.bytes': `${4 << 20}`,
+    'log.segment.bytes': `${1 << 18}`,
+  },
+  hasLargeRecords: true,
+} as const;
 
 const links = { shim: true, brokerLinks: true } as const;
 const power = { shim: true, journal: true } as const;
@@ -101,7 +106,7 @@ export const SCENARIOS: readonly Scenario[] = [
     name: 'kill-small-files',
     proves: 'kill -9 of anyone while WAL segments are reused and checkpoints are written all the time',
     act: (context) => killByRole(context, ['leader', 'follower', 'any']),
-    properties: SMALL_FILES,
+    ...smallFiles,
   },
   { name: 'kill-all', proves: 'kill -9 of all brokers at once, restarted in any order', act: killAll },
   { name: 'no-quorum', proves: 'Without a majority nothing is acknowledged', act: loseQuorum },
@@ -165,7 +170,7 @@ export const SCENARIOS: readonly Scenario[] = [
     name: 'power-loss-small-files',
     proves: 'The same while WAL segments are reused and checkpoints are written all the time',
     act: losePower,
-    properties: SMALL_FILES,
+    ...smallFiles,
     ...power,
   },
   {
@@ -178,14 +183,14 @@ export const SCENARIOS: readonly Scenario[] = [
     name: 'named-points',
     proves: 'Death right before or after each step of the life of its files, by name, with and without power loss',
     act: dieAtPoints,
-    properties: SMALL_FILES,
+    ...smallFiles,
     ...power,
   },
   {
     name: 'die-in-catch-up',
     proves: 'Death in the middle of a catch-up, of the one that is filled and of the one that fills it',
     act: dieInCatchUp,
-    properties: SMALL_FILES,
+    ...smallFiles,
     ...power,
   },
   {
@@ -222,13 +227,20 @@ export const SCENARIOS: readonly Scenario[] = [
     proves: 'A file system that is really full, at once or after a warning, and space again',
     act: fillDisk,
     namespaces: true,
-    properties: SMALL_FILES,
+    hasLargeRecords: true,
+    properties: {
+      ...smallFiles.properties,
+      'disk.free.min.bytes': `${32 << 20}`,
+      'disk.reserve.bytes': `${4 << 20}`,
+      // Rarely, so that writes find no space before it is seen.
+      'disk.check.interval.ms': '3000',
+    },
   },
   {
     name: 'bit-flips',
     proves: 'Flipped bits in the WAL, partition files or anything of one broker: detected, repaired, never served',
     act: flipBits,
-    properties: SMALL_FILES,
+    ...smallFiles,
   },
   {
     name: 'lost-directory',
@@ -247,7 +259,7 @@ export const SCENARIOS: readonly Scenario[] = [
     proves: 'A topic deleted and made again under its name, with clients on it, while brokers are killed and paused',
     act: churnTopics,
     churn: true,
-    properties: SMALL_FILES,
+    ...smallFiles,
   },
   {
     name: 'clocks',
@@ -295,6 +307,6 @@ export const SCENARIOS: readonly Scenario[] = [
     shim: true,
     journal: true,
     brokerLinks: true,
-    properties: SMALL_FILES,
+    ...smallFiles,
   },
 ];

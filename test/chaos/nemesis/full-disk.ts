@@ -76,18 +76,21 @@ export async function fillDisk(context: NemesisContext): Promise<void> {
         const { bavail, bsize } = statfsSync(directory);
         return bavail * bsize;
       };
-      const left = free();
-      await context.sleepBetween(3_000, 7_000);
-      if (!isSudden && cluster.pid(broker) !== undefined) fill(`${ballast}-2`, 0);
-      await context.sleepBetween(1_000, 3_000);
+      const until = performance.now() + random.between(4_000, 9_000);
+      // What it gives up or takes back of its own, its reserve for example, is taken too.
+      for (let i = 2; performance.now() < until; i++) {
+        await context.sleep(400);
+        if (cluster.pid(broker) === undefined) break;
+        if (isSudden || until - performance.now() < 3_000) fill(`${ballast}-${i % 2}`, 0);
+      }
       const leftLast = free();
       const hasEnded = cluster.pid(broker) === undefined;
       rmSync(ballast, { force: true });
-      rmSync(`${ballast}-2`, { force: true });
+      for (const i of [0, 1]) rmSync(`${ballast}-${i}`, { force: true });
       if (hasEnded) await cluster.restart(broker);
       else cluster.revive(broker);
       const end = hasEnded ? 'it stopped' : 'it went on without space';
-      return leftLast < MEGABYTE || left < MEGABYTE
+      return leftLast < MEGABYTE || hasEnded
         ? `${Math.round(written / MEGABYTE)} MB filled the file system, ${leftLast} bytes were left, ${end}`
         : undefined;
     });
@@ -113,7 +116,7 @@ async function mountOwn({ cluster }: NemesisContext, broker: number): Promise<vo
 
 /** Writes a file until only `leaveBytes` are left; gives its size. */
 function fill(path: string, leaveBytes: number): number {
-  const file = openSync(path, 'w');
+  const file = openSync(path, 'a');
   const { bavail, bsize } = statfsSync(join(path, '..'));
   let left = Math.max(0, bavail * bsize - leaveBytes);
   let written = 0;

@@ -5,6 +5,7 @@ import type { NemesisContext } from './nemesis.ts';
 const READY_TIMEOUT_MS = 60_000;
 const MEGABYTE = 2 ** 20;
 const SQUEEZES = 6;
+const STEP_BYTES = 2 * MEGABYTE;
 
 /** Squeezes one broker after the other down to what can not be taken from it, and a little less. */
 export async function squeezeMemory(context: NemesisContext): Promise<void> {
@@ -20,10 +21,12 @@ export async function squeezeMemory(context: NemesisContext): Promise<void> {
         const before = memoryFacts(cluster.pid(broker)!);
         let lowest = Number.POSITIVE_INFINITY;
         for (let i = 0; i < SQUEEZES && cluster.pid(broker) !== undefined; i++) {
-          const bytes = limit.usageBytes - random.between(0, 8) * MEGABYTE;
-          if (limit.set(bytes)) lowest = Math.min(lowest, bytes);
           cluster.mayEnd(broker);
-          await context.sleepBetween(300, 1_200);
+          // Less and less, until nothing more can be taken from it.
+          let bytes = limit.usageBytes;
+          while (cluster.pid(broker) !== undefined && limit.set(bytes - STEP_BYTES)) bytes -= STEP_BYTES;
+          lowest = Math.min(lowest, bytes);
+          await context.sleepBetween(300, 1_500);
         }
         const pid = cluster.pid(broker);
         const after = pid === undefined ? undefined : memoryFacts(pid);

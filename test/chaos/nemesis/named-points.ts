@@ -72,46 +72,47 @@ export async function dieAtPoints(context: NemesisContext): Promise<void> {
   }
 }
 
-/** A broker without data is filled by its peers; it or the leader that fills it dies in the middle, and again in the next attempt. */
+/** What a broker without data does first: it forms its store, and then it is filled. */
+const FILLING: readonly NamedPoint[] = [
+  ...both('it flushes what it is given', 'sync', '.wal'),
+  ...both('it writes a file that it is given', 'write', '/topics/'),
+  ...both('it makes a file that it is given', 'create', '/topics/'),
+];
+
+/** A broker without data is filled by its peers; it dies in the middle, and again in the next attempt, with or without the leader that fills it. */
 export async function dieInCatchUp(context: NemesisContext): Promise<void> {
   const { cluster, random } = context;
   while (context.hasTime) {
     const broker = await context.who('any');
-    const isReceiver = random.chance(0.6);
+    const alsoLeader = random.chance(0.4);
     let isWhole = false;
-    await context.fault(isReceiver ? 'dies while it is filled' : 'leader dies while it fills', [broker], async () => {
+    await context.fault(`dies while it is filled${alsoLeader ? ', and a leader' : ''}`, [broker], async () => {
       const control = cluster.control(broker);
       await cluster.kill(broker);
       rmSync(cluster.dataDirectory(broker), { recursive: true, force: true });
       const evidence: string[] = [];
       for (let i = 0; i < 2; i++) {
+        const point = random.pick(FILLING);
         const before = control.count('deaths');
-        // All that it writes to partition files now is what it is given.
-        control.dieAt({ name: 'filled', when: 'after', operation: 'write', path: '/topics/' }, random.between(1, 30));
+        control.dieAt(point, point.operation === 'sync' ? random.between(2, 60) : random.between(1, 8));
         const restarted = cluster.restart(broker).catch(() => undefined);
-        while (cluster.pid(broker) === undefined) await context.sleep(5);
-        if (isReceiver) {
-          await cluster.awaitEnd(broker, REACH_TIMEOUT_MS).catch(() => undefined);
-          if (control.count('deaths') > before) evidence.push('the broker that was filled died');
-          control.heal();
-          await restarted;
-          if (cluster.pid(broker) !== undefined) cluster.revive(broker);
-          else if (random.chance(0.5)) cluster.losePower(broker, random.fork());
-        } else {
-          const leader = await context.who('leader');
-          await cluster.awaitEnd(broker, REACH_TIMEOUT_MS).catch(() => undefined);
-          if (control.count('deaths') > before) evidence.push('the leader died when the other had been given a part');
-          control.heal();
-          if (leader !== broker) await cluster.kill(leader);
-          await restarted;
-          if (cluster.pid(broker) === undefined) await cluster.restart(broker);
-          if (leader !== broker) await cluster.restart(leader);
-          cluster.revive(broker);
+        while (cluster.pid(broker) === undefined && control.count('deaths') === before) await context.sleep(5);
+        await cluster.awaitEnd(broker, REACH_TIMEOUT_MS).catch(() => undefined);
+        if (control.count('deaths') > before) evidence.push(point.name);
+        control.heal();
+        if (alsoLeader) {
+          const leader = await context.who('leader', { but: broker });
+          await cluster.kill(leader);
+          await cluster.restart(leader);
         }
+        await restarted;
+        if (cluster.pid(broker) !== undefined) cluster.revive(broker);
+        else if (random.chance(0.5)) cluster.losePower(broker, random.fork());
+        if (cluster.pid(broker) !== undefined) break;
       }
       if (cluster.pid(broker) === undefined) await cluster.restart(broker);
       isWhole = await context.awaitWhole(READY_TIMEOUT_MS);
-      return evidence.length > 0 ? evidence.join('; ') : undefined;
+      return evidence.length > 0 ? `broker ${broker} killed itself ${evidence.join(', then ')}` : undefined;
     });
     if (!isWhole) {
       context.failures.push(

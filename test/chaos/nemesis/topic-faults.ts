@@ -1,6 +1,5 @@
 /** Topics and replicas that come and go while brokers fail. */
-import { readdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync, rmSync } from 'node:fs';
 import type { TopicChurn } from '../workload/topic-churn.ts';
 import type { NemesisContext } from './nemesis.ts';
 import { isolateByRole } from './network-faults.ts';
@@ -43,7 +42,7 @@ export async function changeMembership(context: NemesisContext): Promise<void> {
     const broker = await context.who('any');
     let isWhole = false;
     await context.fault('replicas replaced', [broker], async () => {
-      const before = replicaIds(cluster.dataDirectory(broker));
+      const groups = await context.metric(broker, 'raft_groups');
       await cluster.kill(broker);
       rmSync(cluster.dataDirectory(broker), { recursive: true, force: true });
       const returned = cluster.restart(broker).catch((error: Error) => {
@@ -59,8 +58,11 @@ export async function changeMembership(context: NemesisContext): Promise<void> {
       while (performance.now() < until) await random.pick(nemeses)(context.within(until - performance.now()));
       await returned;
       isWhole = await context.awaitWhole(READY_TIMEOUT_MS);
-      const after = replicaIds(cluster.dataDirectory(broker)).filter((id) => !before.includes(id));
-      return after.length > 0 ? `${after.length} replicas came in place of ${before.length}` : undefined;
+      const isReplaced = readFileSync(cluster.logFile(broker), 'utf8').includes('"kind":"replaced"');
+      const after = await context.metric(broker, 'raft_groups');
+      return isReplaced && isWhole
+        ? `${groups} replicas were lost with their store, ${after} took their place`
+        : undefined;
     });
     if (!isWhole) {
       const reasons = await context.reasonsNotReady();
@@ -68,15 +70,5 @@ export async function changeMembership(context: NemesisContext): Promise<void> {
       return;
     }
     await context.sleepBetween(500, 1_500);
-  }
-}
-
-/** The ids of the replicas that a broker has. */
-function replicaIds(dataDirectory: string): string[] {
-  try {
-    return readdirSync(join(dataDirectory, 'topics')).map((name) => name.slice(name.lastIndexOf('.') + 1));
-  } catch {
-    // It has none.
-    return [];
   }
 }

@@ -22,6 +22,7 @@ export interface WorkloadOptions {
   /** Produce requests a second of each producer. */
   readonly stepsPerSecond: number;
   readonly requestTimeoutMs: number;
+  readonly hasLargeRecords: boolean;
   /** Topic configs, e.g. min.insync.replicas. */
   readonly topicConfigs?: Record<string, string>;
 }
@@ -71,7 +72,9 @@ export class Workload {
       CREATE_TIMEOUT_MS,
     );
     const random = new SeededRandom(seed);
-    const generator = (): SendGenerator => new SendGenerator(random.fork(), this.#values, this.#options.stepsPerSecond);
+    const { stepsPerSecond, hasLargeRecords } = this.#options;
+    const generator = (): SendGenerator =>
+      new SendGenerator(random.fork(), this.#values, stepsPerSecond, hasLargeRecords);
     const common = { network, recorder, keys, requestTimeoutMs };
 
     for (const key of this.#standing) {
