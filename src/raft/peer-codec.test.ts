@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { LogIndex, Term } from '../std/brands.ts';
 import { ENTRY_KIND, type Entry } from '../wal/replica-storage.ts';
 import type { RaftMessage } from './core/types.ts';
+import { payloadChecksum } from './entry-checksum.ts';
 import { decodePeerMessage, type PeerItem, startPeerMessage, writePeerItem } from './peer-codec.ts';
 import { WireError, WireReader, WireWriter } from './wire.ts';
 
@@ -21,7 +22,13 @@ const entriesAfter = (prevIndex: number): fc.Arbitrary<Entry[]> =>
       }),
       { maxLength: 4 },
     )
-    .map((entries) => entries.map((entry, at) => ({ ...entry, index: (prevIndex + 1 + at) as LogIndex })));
+    .map((entries) =>
+      entries.map((entry, at) => ({
+        ...entry,
+        index: (prevIndex + 1 + at) as LogIndex,
+        payloadChecksum: payloadChecksum(entry.payload),
+      })),
+    );
 
 const raft: fc.Arbitrary<RaftMessage> = fc.oneof(
   fc.record({

@@ -11,6 +11,7 @@
 import type { BrokerId, GroupId, LogIndex, ReplicaId, Term } from '../std/brands.ts';
 import { ENTRY_KIND, type Entry, type EntryKind } from '../wal/replica-storage.ts';
 import type { RaftMessage } from './core/types.ts';
+import { payloadChecksum } from './entry-checksum.ts';
 import { WireError, WireReader, WireWriter } from './wire.ts';
 
 export const PEER_MESSAGE_VERSION = 1;
@@ -360,8 +361,9 @@ function readEntry(reader: WireReader, index: LogIndex): Entry {
   if (kind > ENTRY_KIND.command) throw new WireError(`Unknown kind of entry: ${kind}`);
   const term = reader.number() as Term;
   const checksum = reader.uint32();
-  const payload = reader.bytes();
-  return { index, term, kind: kind as EntryKind, payload: payload.length === 0 ? [] : [payload], checksum };
+  const bytes = reader.bytes();
+  const payload = bytes.length === 0 ? [] : [bytes];
+  return { index, term, kind: kind as EntryKind, payload, checksum, payloadChecksum: payloadChecksum(payload) };
 }
 
 function readList<T>(reader: WireReader, bytesEach: number, read: () => T): T[] {

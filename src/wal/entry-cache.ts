@@ -173,8 +173,7 @@ export class EntryCache {
       this.#slab.set(piece, this.#slabUsed);
       this.#slabUsed += piece.length;
     }
-    const { index, term, kind, checksum } = entry;
-    return { index, term, kind, payload: [this.#slab.subarray(start, this.#slabUsed)], checksum };
+    return { ...entry, payload: [this.#slab.subarray(start, this.#slabUsed)] };
   }
 
   #account(entry: Entry): void {

@@ -113,8 +113,8 @@ export class Flusher {
     return at + FRAME_HEADER_BYTES;
   }
 
-  /** Ends the frame that was begun; its body is in place. Returns where the frame begins in its segment. */
-  end(kind: FrameKind, replicaId: number, index: number, count: number, flags = 0): number {
+  /** Ends the frame that was begun; its body is in place, and `bodyChecksum` its CRC-32C if that is known. Returns where the frame begins in its segment. */
+  end(kind: FrameKind, replicaId: number, index: number, count: number, flags = 0, bodyChecksum?: number): number {
     const buffer = this.#open;
     const at = this.#frameAt;
     if (buffer === undefined || at < 0) throw new InvariantError('A frame must have been begun');
@@ -122,7 +122,7 @@ export class Flusher {
     const position = buffer.position + at;
     const bodyLength = this.#bodyLength;
     const frameSeed = frameSeedAt(this.#seed, position);
-    sealFrame(buffer.bytes, buffer.view, at, bodyLength, frameSeed, kind, flags, replicaId, index, count);
+    sealFrame(buffer.bytes, buffer.view, at, bodyLength, frameSeed, kind, flags, replicaId, index, count, bodyChecksum);
     buffer.length = at + FRAME_HEADER_BYTES + bodyLength;
     buffer.frameCount++;
     this.#nextLsn++;

@@ -3,6 +3,8 @@
  * size, so that damage and reads have small units, and a segment's table is written here.
  */
 import { assert, InvariantError } from '../std/assert.ts';
+import { crc32c } from '../std/crc32c.ts';
+import { crc32cShifted } from '../std/crc32c-combine.ts';
 import { payloadBytes } from './entry-cache.ts';
 import type { Flusher } from './flusher.ts';
 import { ENTRIES_PREFIX_BYTES, ENTRY_HEADER_BYTES, entriesBodyBytes, FRAME_KIND, type FrameKind } from './frame.ts';
@@ -14,6 +16,8 @@ import { encodeTableRow } from './table-row.ts';
 
 /** Entries of one call are split into frames of about this size. */
 const FRAME_BYTES_TARGET = 1024 * 1024;
+/** Payloads that are smaller on average are read again rather than their checksums put together. */
+const COMBINED_BYTES_MIN = 1024;
 const NO_BYTES = new Uint8Array(0);
 
 export class FrameWriter {
@@ -100,7 +104,12 @@ export class FrameWriter {
       view.setUint32(headerAt + 20, 0, true);
       headerAt += ENTRY_HEADER_BYTES;
     }
-    const position = this.#flusher.end(kind, replica.replicaId, entries[start]!.index, count);
+    const payloadsAt = at + ENTRIES_PREFIX_BYTES + count * ENTRY_HEADER_BYTES;
+    const bodyChecksum =
+      payloadLength >= count * COMBINED_BYTES_MIN
+        ? combinedChecksum(crc32c(bytes.subarray(at, payloadsAt)), entries, start, end)
+        : undefined;
+    const position = this.#flusher.end(kind, replica.replicaId, entries[start]!.index, count, 0, bodyChecksum);
     for (let i = start; i < end; i++) {
       const entry = entries[i]!;
       const size = payloadBytes(entry);
@@ -108,4 +117,15 @@ export class FrameWriter {
       else replica.move(entry.index, sequence, position, size, entry.kind);
     }
   }
+}
+
+/** The checksum of what has `checksum` with the payloads of entries `start` … `end` − 1 behind it; undefined where one of theirs is unknown. */
+function combinedChecksum(checksum: number, entries: readonly Entry[], start: number, end: number): number | undefined {
+  let combined = checksum;
+  for (let i = start; i < end; i++) {
+    const entry = entries[i]!;
+    if (entry.payloadChecksum === undefined) return undefined;
+    combined = crc32cShifted(combined, payloadBytes(entry)) ^ entry.payloadChecksum;
+  }
+  return combined;
 }

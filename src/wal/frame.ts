@@ -10,6 +10,7 @@
 
 import { logIndex, replicaId, term } from '../std/brands.ts';
 import { crc32c } from '../std/crc32c.ts';
+import { crc32cShifted } from '../std/crc32c-combine.ts';
 import { readU53, viewOf, writeU53 } from './layout.ts';
 import type { Checkpoint, Entry, EntryKind, HardState } from './replica-storage.ts';
 
@@ -62,9 +63,14 @@ export function sealFrame(
   replicaId: number,
   index: number,
   count: number,
+  bodyChecksum?: number,
 ): void {
   const bodyStart = at + FRAME_HEADER_BYTES;
-  view.setUint32(at + 4, crc32c(bytes.subarray(bodyStart, bodyStart + bodyLength), frameSeed), true);
+  const seededChecksum =
+    bodyChecksum === undefined
+      ? crc32c(bytes.subarray(bodyStart, bodyStart + bodyLength), frameSeed)
+      : (crc32cShifted(frameSeed, bodyLength) ^ bodyChecksum) >>> 0;
+  view.setUint32(at + 4, seededChecksum, true);
   view.setUint32(at + 8, bodyLength, true);
   view.setUint32(at + 12, kind | (flags << 8), true);
   writeU53(view, at + 16, replicaId);

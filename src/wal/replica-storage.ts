@@ -28,6 +28,8 @@ export interface Entry {
   readonly payload: readonly Uint8Array[];
   /** CRC-32C over (group id, index, term, kind, payload), computed once by the leader and checked before every WAL append and every apply (DECISIONS W8). */
   readonly checksum: number;
+  /** CRC-32C of the payload alone, from when its bytes were made or arrived; unknown of an entry that was read from a disk. Frames derive theirs from it instead of reading the bytes again. */
+  readonly payloadChecksum?: number;
 }
 
 export interface HardState {

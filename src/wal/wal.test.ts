@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { makeEntries, plain, R1, R2, readAll, WalFixture } from '../../test/simulation/wal-fixture.ts';
 import { logIndex, replicaId, term } from '../std/brands.ts';
+import { crc32c } from '../std/crc32c.ts';
 import { ENTRY_KIND } from './replica-storage.ts';
 
 const hint = logIndex(0);
@@ -59,6 +60,24 @@ describe('Wal', () => {
     await fixture.time.runUntilTrue(() => wal.flushedLsn === target);
     expect(wal.stats.flushes - before).toBe(2);
     expect(flushed).toEqual([target - 49, target]);
+  });
+
+  it('derives the checksum of a frame from those of its payloads, where they are known', async () => {
+    for (const isKnown of [() => true, (i: number) => i % 3 > 0]) {
+      const fixture = new WalFixture({ cacheBytes: 4096 });
+      const wal = await fixture.open();
+      wal.createReplica(R1, new Uint8Array());
+      const entries = makeEntries(1, 40, { bytes: 3_000 }).map((entry, i) => {
+        const [bytes] = entry.payload as [Uint8Array];
+        const payload = [bytes.subarray(0, 61), bytes.subarray(61)];
+        return isKnown(i) ? { ...entry, payload, payloadChecksum: crc32c(bytes) } : { ...entry, payload };
+      });
+      for (let at = 0; at < entries.length; at += 4) wal.appendEntries(R1, entries.slice(at, at + 4), hint);
+      await fixture.flush(wal);
+      wal.endReplay();
+      // From the segments, where each frame's checksum is looked at.
+      expect((await readAll(fixture, wal, R1)).map(plain)).toEqual(makeEntries(1, 40, { bytes: 3_000 }).map(plain));
+    }
   });
 
   it('recycles segments under pressure without losing live entries, votes or truncations', async () => {
