@@ -16,7 +16,7 @@ import { mergeCells, type Results } from './results.ts';
 import { Runner } from './runner.ts';
 import type { SystemKind } from './system.ts';
 import { noiseOf, renderReport } from './tables.ts';
-import { type Cell, type Scale, sleep, type Workload } from './workload.ts';
+import type { Cell, Scale, Workload } from './workload.ts';
 import { WORKLOADS } from './workloads/index.ts';
 
 const FSYNC_PORT_OFFSET = 200;
@@ -130,35 +130,25 @@ async function measure(): Promise<void> {
     toolScript: peerScript,
     save,
   });
-  let interrupted = false;
-  const cleanUp = async (): Promise<void> => {
-    await runner.wipe();
+  const cleanUp = (): void => {
     if (options.directory === undefined) rmSync(directory, { recursive: true, force: true });
     group.leave();
   };
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
-      if (interrupted) return;
-      interrupted = true;
-      console.error(`${signal}: wiping the clusters`);
-      cleanUp().then(
-        () => process.exit(130),
-        (error: unknown) => {
-          console.error(error);
-          process.exit(1);
-        },
-      );
+      // At once and without a turn of the event loop: whoever sends this may not wait.
+      runner.wipeNow();
+      cleanUp();
+      console.error(`${signal}: the clusters are wiped`);
+      process.exit(130);
     });
   }
   const startedMs = performance.now();
   try {
     await runner.run(selection, results);
-  } catch (error) {
-    // After a signal what runs fails because its brokers are gone.
-    if (interrupted) await sleep(60_000);
-    throw error;
   } finally {
-    await cleanUp();
+    await runner.wipe();
+    cleanUp();
   }
   console.error(`Took ${((performance.now() - startedMs) / 1000).toFixed(0)} s`);
   publish([results]);

@@ -44,6 +44,7 @@ export class FlotillaKind implements SystemKind {
 
 class FlotillaSystem implements System {
   readonly name: string;
+  readonly managed = true;
   readonly dataDirectory: string;
   readonly endpoints: readonly Endpoint[];
   readonly #port: number;

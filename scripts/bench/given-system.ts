@@ -22,6 +22,7 @@ export class GivenKind implements SystemKind {
 class GivenSystem implements System {
   readonly name: string;
   readonly endpoints: readonly Endpoint[];
+  readonly managed = false;
   readonly dataDirectory = undefined;
   readonly #pids: ReadonlyMap<number, number>;
 

@@ -57,6 +57,7 @@ export async function runPeerTool(script: string, args: readonly string[]): Prom
 
 class PeerSystem implements System {
   readonly name: string;
+  readonly managed = true;
   readonly dataDirectory: string;
   readonly endpoints: readonly Endpoint[];
   readonly #options: PeerOptions;

@@ -5,7 +5,7 @@
  * own, deleted when it ends. Cells that start and kill brokers get clusters of their own, and then no other one is up.
  */
 import { execFile } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { promisify } from 'node:util';
 import { takeSnapshot } from './machine.ts';
@@ -89,6 +89,21 @@ export class Runner {
     for (const system of this.#live) await system.wipe();
     this.#live.clear();
     this.#shared.clear();
+  }
+
+  /** The same without waiting for anything. */
+  wipeNow(): void {
+    for (const system of this.#live) {
+      for (const pid of system.pids().values()) {
+        try {
+          process.kill(pid, 'SIGKILL');
+        } catch {
+          // It ended before.
+        }
+      }
+      if (system.managed) rmSync(system.dataDirectory!, { recursive: true, force: true });
+    }
+    this.#live.clear();
   }
 
   async #runCell(cell: Cell, kind: SystemKind, round: number): Promise<RunResult> {
@@ -187,6 +202,7 @@ export class Runner {
 const NO_SYSTEM: System = {
   name: 'machine',
   endpoints: [],
+  managed: false,
   dataDirectory: undefined,
   pids: () => new Map(),
   metrics: async () => undefined,

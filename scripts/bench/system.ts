@@ -7,6 +7,8 @@ export interface System {
   readonly endpoints: readonly Endpoint[];
   /** Processes of the brokers, by number of the broker (from 1); empty if they cannot be seen from here. */
   pids(): ReadonlyMap<number, number>;
+  /** `false`: it ran before, and we neither start nor kill it. */
+  readonly managed: boolean;
   /** Where the brokers keep their files; undefined if that is not known. */
   readonly dataDirectory: string | undefined;
   /** Its own counters of one broker in the format of Prometheus; undefined if it has none. */
@@ -23,7 +25,7 @@ export interface System {
 /** Makes systems of one kind. They may run side by side if they differ in `slot`. */
 export interface SystemKind {
   readonly name: string;
-  /** `false`: a cluster that runs already and that we neither start nor kill. */
+  /** As that of its systems. */
   readonly managed: boolean;
   create(options: { readonly nodes: number; readonly slot: number }): System;
 }
