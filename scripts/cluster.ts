@@ -9,6 +9,7 @@ import { ClusterError } from './cluster/cluster-error.ts';
 import { parseId, parseNodes, parseProperties, REPOSITORY } from './cluster/cluster-files.ts';
 import { kill, pause, restart, resume, start, stop, wipe } from './cluster/lifecycle.ts';
 import { logs } from './cluster/logs.ts';
+import { scrub } from './cluster/scrub.ts';
 import { status } from './cluster/status.ts';
 import { progress } from './cluster/terminal.ts';
 
@@ -67,6 +68,13 @@ program
   .description('show the brokers')
   .option('--json', 'as JSON', false)
   .action((options: { json: boolean }) => status(options));
+program
+  .command('scrub')
+  .description(
+    'read all partition files and compare the replicas; damage is repaired, and the exit code is 1 if there was any',
+  )
+  .option('--json', 'as JSON', false)
+  .action((options: { json: boolean }) => scrub(options));
 program
   .command('logs')
   .description("follow a broker's log")

@@ -6,7 +6,7 @@
  * places heal each other. A write over damage that a crash cuts short is damage again, and found again.
  */
 import type { RaftGroup, RaftGroups } from '../../raft/raft-group.ts';
-import type { BrokerId } from '../../std/brands.ts';
+import type { BrokerId, GroupId } from '../../std/brands.ts';
 import type { Log } from '../../std/log.ts';
 import type { LogSegment } from './log-segment.ts';
 import { PartitionDamageError } from './partition-damage-error.ts';
@@ -54,8 +54,12 @@ export interface Walk {
   readonly isWhole: boolean;
   /** Offset behind the last batch that was handed on. */
   readonly nextOffset: number;
-  readonly found: number;
-  readonly repaired: number;
+}
+
+/** Damaged places of one replica, since the last time that somebody took note. */
+export interface Tally {
+  found: number;
+  repaired: number;
 }
 
 interface DamagedSegment {
@@ -68,6 +72,7 @@ export class PartitionRepair {
   readonly #options: RepairOptions;
   /** What could not be repaired yet, by path. */
   readonly #damaged = new Map<string, DamagedSegment>();
+  readonly #tallies = new Map<GroupId, Tally>();
 
   constructor(options: RepairOptions) {
     this.#options = options;
@@ -102,11 +107,10 @@ export class PartitionRepair {
     const { resources, isStopped } = this.#options;
     const scan = new SegmentScan(resources.disk, segment, () => target.log.epochs, start, toOffset);
     let found = 0;
-    let repaired = 0;
     let place = { position: -1, times: 0 };
     const isAll = start === undefined && toOffset === undefined;
     const wasDamaged = this.#damaged.has(segment.logPath);
-    const ended = (isWhole: boolean): Walk => ({ isWhole, nextOffset: scan.offset, found, repaired });
+    const ended = (isWhole: boolean): Walk => ({ isWhole, nextOffset: scan.offset });
     try {
       for (;;) {
         const step = await scan.next();
@@ -124,7 +128,7 @@ export class PartitionRepair {
           }
           if (place.times >= REPAIRS_OF_A_PLACE_MAX || !(await this.#repair(target, segment, step)))
             return ended(false);
-          repaired++;
+          this.#tally(target).repaired++;
         }
       }
     } finally {
@@ -157,8 +161,25 @@ export class PartitionRepair {
     return true;
   }
 
+  /** What was found and repaired in a replica since the last call, whoever met it. */
+  takeTally({ group }: ScrubTarget): Tally {
+    const tally = this.#tallies.get(group.groupId) ?? { found: 0, repaired: 0 };
+    this.#tallies.delete(group.groupId);
+    return tally;
+  }
+
+  #tally({ group }: ScrubTarget): Tally {
+    let tally = this.#tallies.get(group.groupId);
+    if (tally === undefined) {
+      tally = { found: 0, repaired: 0 };
+      this.#tallies.set(group.groupId, tally);
+    }
+    return tally;
+  }
+
   #found(target: ScrubTarget, segment: LogSegment, { offset, position, flaw }: SegmentFlaw): void {
     this.metrics.damageFound++;
+    this.#tally(target).found++;
     if (this.#damaged.has(segment.logPath)) return;
     this.#damaged.set(segment.logPath, { target, segment });
     const { groupId, replicaId } = target.group;

@@ -6,6 +6,7 @@
  * its own broker. A pass at full speed is what `cluster.sh scrub` starts. Damage that a reader meets is repaired at once; what nobody can repair now is tried again.
  */
 import type { RaftGroups } from '../../raft/raft-group.ts';
+import { assert } from '../../std/assert.ts';
 import type { BrokerId, GroupId } from '../../std/brands.ts';
 import { crc32c } from '../../std/crc32c.ts';
 import { DiskError } from '../../std/disk.ts';
@@ -38,7 +39,7 @@ export interface ScrubMetrics extends RepairMetrics {
   passes: number;
 }
 
-/** What a pass says of one replica. */
+/** What a pass says of one replica. What readers and the leader's questions met since the pass before counts, too. */
 export interface ScrubRow {
   readonly name: string;
   readonly role: string;
@@ -137,18 +138,23 @@ export class Scrubber {
     this.#pace.stop();
   }
 
-  /** Walks over everything from now on, as fast as it can; a pass that runs in the background hurries to its end before. Resolves at the end of the pass, which all who wait for its begin share. */
+  /**
+   * Walks over everything from now on, as fast as it can; a pass that runs in the background hurries to its end before. Resolves at the end of the pass, which all who ask while it waits for its
+   * turn share.
+   */
   scrubNow(): Promise<void> {
-    this.#asked ??= this.#passNow();
+    if (this.#running === undefined) return this.#pass(true);
+    this.#isHurried = true;
+    this.#asked ??= this.#passAfter(this.#running);
     return this.#asked;
   }
 
-  async #passNow(): Promise<void> {
-    this.#isHurried = true;
+  async #passAfter(running: Promise<void>): Promise<void> {
+    await running;
     while (this.#running !== undefined) await this.#running;
     this.#isHurried = false;
     this.#asked = undefined;
-    if (!this.#pace.isStopped) await this.#pass(true);
+    await this.#pass(true);
   }
 
   /** Whoever read met damage in a file: it is repaired now. */
@@ -182,6 +188,8 @@ export class Scrubber {
   }
 
   #pass(isFullSpeed: boolean): Promise<void> {
+    if (this.#pace.isStopped) return Promise.resolve();
+    assert(this.#running === undefined, 'One pass runs at a time');
     this.#running = this.#walkAll(isFullSpeed).finally(() => {
       this.#running = undefined;
     });
@@ -243,8 +251,6 @@ export class Scrubber {
         },
         start,
       );
-      row.found += walk.found;
-      row.repaired += walk.repaired;
       if (walk.isWhole) await comparison.finish(walk.nextOffset);
       if (this.#pace.isStopped || log.isClosed) {
         row.state = 'unfinished';
@@ -265,6 +271,9 @@ export class Scrubber {
       this.#options.checkpointAgain(group.groupId);
       row.repaired++;
     }
+    const { found, repaired } = this.#repair.takeTally(target);
+    row.found += found;
+    row.repaired += repaired;
     row.state = isWhole ? 'whole' : 'damaged';
   }
 
@@ -281,7 +290,10 @@ export class Scrubber {
     const others = otherBrokers(target.group, brokerId).filter((broker) => groups.isBrokerLive(broker));
     if (others.length === 0) return;
     const answers = await Promise.all(
-      others.map(async (broker) => ({ broker, digest: await this.#peers.digest(broker, groupId, range, isFullSpeed) })),
+      others.map(async (broker) => ({
+        broker,
+        digest: await this.#peers.digest(broker, groupId, range, isFullSpeed || this.#isHurried),
+      })),
     );
     const known = answers.filter(({ digest }) => digest !== undefined);
     if (known.length === 0) return;
