@@ -25,37 +25,49 @@ const RUNNING: readonly NamedPoint[] = [
 ];
 /** Reached while it starts. */
 const STARTING: readonly NamedPoint[] = [
-  ...both('the session is noted', 'rename', 'peer-sessions.properties'),
-  ...both('the identity is noted', 'rename', 'meta.properties'),
+  ...both('its identity and session are noted', 'rename', 'meta.properties'),
   ...both('the flush that opens the WAL', 'sync', '.wal'),
   ...both('the directory of the WAL is flushed', 'sync', '/wal'),
+];
+
+/** Reached when another broker starts. */
+const MEETING: readonly NamedPoint[] = [
+  ...both('the session of a peer is noted', 'rename', 'peer-sessions.properties'),
 ];
 
 /** Kills a broker at one named point after the other, with and without losing its power. */
 export async function dieAtPoints(context: NemesisContext): Promise<void> {
   const { cluster, random } = context;
-  let points: { point: NamedPoint; isStarting: boolean }[] = [];
+  let points: { point: NamedPoint; when: 'running' | 'starting' | 'meeting' }[] = [];
   while (context.hasTime) {
     if (points.length === 0) {
       points = random.shuffle([
-        ...RUNNING.map((point) => ({ point, isStarting: false })),
-        ...STARTING.map((point) => ({ point, isStarting: true })),
+        ...RUNNING.map((point) => ({ point, when: 'running' as const })),
+        ...STARTING.map((point) => ({ point, when: 'starting' as const })),
+        ...MEETING.map((point) => ({ point, when: 'meeting' as const })),
       ]);
     }
-    const { point, isStarting } = points.pop()!;
+    const { point, when } = points.pop()!;
     const broker = await context.who(random.pick(['leader', 'follower', 'any']));
     const losesPower = random.chance(0.5);
     await context.fault(`dies ${point.name}${losesPower ? ', power lost' : ''}`, [broker], async () => {
       const control = cluster.control(broker);
       const before = control.count('deaths');
-      if (isStarting) {
+      if (when === 'starting') {
         await cluster.kill(broker);
         control.dieAt(point, 1);
         // cluster.sh says that the broker ended while starting: that is what was wanted.
         await cluster.restart(broker).catch(() => undefined);
       } else {
-        control.dieAt(point, random.between(1, point.operation === 'rename' || point.operation === 'create' ? 2 : 20));
+        control.dieAt(
+          point,
+          when === 'meeting'
+            ? 1
+            : random.between(1, point.operation === 'sync' || point.operation === 'write' ? 12 : 2),
+        );
+        const met = when === 'meeting' ? meetAgain(context, broker) : undefined;
         await cluster.awaitEnd(broker, REACH_TIMEOUT_MS).catch(() => undefined);
+        await met;
       }
       const deaths = control.count('deaths') - before;
       control.heal();
@@ -70,6 +82,13 @@ export async function dieAtPoints(context: NemesisContext): Promise<void> {
     await context.awaitReady(READY_TIMEOUT_MS);
     await context.sleepBetween(300, 1_000);
   }
+}
+
+/** Starts another broker anew, so that `broker` meets a new session of it. */
+async function meetAgain({ cluster, random }: NemesisContext, broker: number): Promise<void> {
+  const other = random.pick(cluster.ids.filter((id) => id !== broker));
+  await cluster.kill(other);
+  await cluster.restart(other);
 }
 
 /** What a broker without data does first: it forms its store, and then it is filled. */
