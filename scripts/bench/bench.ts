@@ -2,7 +2,7 @@
  * `npm run bench`: measures Flotilla, alone or in turns with another system, with named workloads; prints ratio tables in Markdown, writes JSON and pictures. It starts and wipes its clusters
  * itself, in a directory and on ports of their own. `--list` shows the workloads, docs/performance.md how its figures are to be read.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
@@ -20,6 +20,8 @@ import type { Cell, Scale, Workload } from './workload.ts';
 import { WORKLOADS } from './workloads/index.ts';
 
 const FSYNC_PORT_OFFSET = 200;
+const MARK_BEGIN = '<!-- bench: begin -->';
+const MARK_END = '<!-- bench: end -->';
 
 interface Options {
   readonly list?: true;
@@ -76,7 +78,7 @@ const options = new Command()
   .option('--port <N>', 'Flotilla uses ports from here to 300 above', Number, 25_000)
   .option('--peer-port <N>', 'the peer uses ports from here to 400 above', Number, 25_500)
   .option('--json <FILE>', 'write all figures of all runs, after each run')
-  .option('--markdown <FILE>', 'write the tables')
+  .option('--markdown <FILE>', 'write the tables; into a page with marks only between them')
   .option('--pictures <DIRECTORY>', 'write curves as SVG')
   .option('--render <FILES...>', 'measure nothing; make tables and pictures of these JSON files')
   .parse()
@@ -168,10 +170,19 @@ function publish(all: readonly Results[]): void {
   const text =
     warnings.length === 0 ? report : `${warnings.map((warning) => `> ${warning}`).join('\n>\n')}\n\n${report}`;
   console.log(text);
-  if (options.markdown !== undefined) writeFileSync(options.markdown, text);
+  if (options.markdown !== undefined) writeMarkdown(options.markdown, text);
   if (options.pictures !== undefined) {
     for (const file of drawPictures(cells, options.pictures)) console.error(`Wrote ${file}`);
   }
+}
+
+/** A page that has the two marks keeps everything outside of them. */
+function writeMarkdown(file: string, text: string): void {
+  const page = existsSync(file) ? readFileSync(file, 'utf8') : '';
+  const begin = page.indexOf(MARK_BEGIN);
+  const end = page.indexOf(MARK_END);
+  if (begin < 0 || end < begin) return writeFileSync(file, text);
+  writeFileSync(file, `${page.slice(0, begin)}${MARK_BEGIN}\n\n${text.trim()}\n\n${page.slice(end)}`);
 }
 
 /** The workloads asked for, each with the cells asked for. */

@@ -19,6 +19,7 @@ export interface Panel {
 }
 
 interface Scale {
+  readonly logarithmic: boolean;
   readonly ticks: readonly number[];
   /** Position from 0 to 1. */
   at(value: number): number;
@@ -40,6 +41,7 @@ export function drawChart(title: string, panels: readonly Panel[]): string {
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="system-ui, Helvetica, Arial, sans-serif" font-size="12">`,
     `<rect width="${width}" height="${height}" fill="#ffffff"/>`,
     `<text x="${MARGIN.left}" y="24" font-size="16" font-weight="600" fill="#212529">${escapeText(title)}</text>`,
+    `<text x="${width - MARGIN.right}" y="24" text-anchor="end" font-size="11" fill="#868e96">points: medians; bars: lowest to highest round</text>`,
     ...names.map((name, i) => legendEntry(name, i, MARGIN.left + i * 130)),
     ...panels.map((panel, i) => drawPanel(panel, names, i * (PANEL_WIDTH + MARGIN.left + MARGIN.right) + MARGIN.left)),
     '</svg>\n',
@@ -68,7 +70,7 @@ function drawPanel(panel: Panel, names: readonly string[], left: number): string
   const y = (value: number): string => (MARGIN.top + (1 - yScale.at(value)) * PANEL_HEIGHT).toFixed(1);
   const bottom = MARGIN.top + PANEL_HEIGHT;
   const parts = [
-    `<text x="${left}" y="${MARGIN.top - 10}" font-weight="600" fill="#495057">${escapeText(panel.title)}</text>`,
+    `<text x="${left}" y="${MARGIN.top - 10}" font-weight="600" fill="#495057">${escapeText(labelOf(panel.title, yScale))}</text>`,
     ...yScale.ticks.map(
       (tick) =>
         `<line x1="${left}" y1="${y(tick)}" x2="${left + PANEL_WIDTH}" y2="${y(tick)}" stroke="#e9ecef"/>` +
@@ -80,7 +82,7 @@ function drawPanel(panel: Panel, names: readonly string[], left: number): string
         `<text x="${x(tick)}" y="${bottom + 19}" text-anchor="middle" fill="#495057">${short(tick)}</text>`,
     ),
     `<line x1="${left}" y1="${bottom}" x2="${left + PANEL_WIDTH}" y2="${bottom}" stroke="#868e96"/>`,
-    `<text x="${left + PANEL_WIDTH / 2}" y="${bottom + 40}" text-anchor="middle" fill="#495057">${escapeText(panel.xLabel)}</text>`,
+    `<text x="${left + PANEL_WIDTH / 2}" y="${bottom + 40}" text-anchor="middle" fill="#495057">${escapeText(labelOf(panel.xLabel, xScale))}</text>`,
   ];
   for (const { name, points: line } of panel.series) {
     if (line.length === 0) continue;
@@ -100,6 +102,10 @@ function drawPanel(panel: Panel, names: readonly string[], left: number): string
   return parts.join('\n');
 }
 
+function labelOf(text: string, { logarithmic }: Scale): string {
+  return logarithmic ? `${text} (logarithmic)` : text;
+}
+
 /** A linear axis begins at zero if `fromZero`. */
 function makeScale(values: readonly number[], fromZero: boolean): Scale {
   const min = Math.min(...values);
@@ -110,7 +116,7 @@ function makeScale(values: readonly number[], fromZero: boolean): Scale {
   const high = fromZero ? Math.ceil(max / step) * step : max;
   const ticks: number[] = [];
   for (let tick = Math.ceil(low / step) * step; tick <= high + step / 1000; tick += step) ticks.push(tick);
-  return { ticks, at: (value) => (high === low ? 0.5 : (value - low) / (high - low)) };
+  return { logarithmic: false, ticks, at: (value) => (high === low ? 0.5 : (value - low) / (high - low)) };
 }
 
 /** `whole`: the axis begins and ends at a power of ten or its double or fivefold. */
@@ -123,6 +129,7 @@ function logarithmicScale(min: number, max: number, whole: boolean): Scale {
   const high = whole ? steps.find((step) => step >= max)! : max;
   const span = Math.log(high / low);
   return {
+    logarithmic: true,
     ticks: steps.filter((step) => step >= low && step <= high),
     at: (value) => Math.log(value / low) / span,
   };

@@ -9,9 +9,10 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { promisify } from 'node:util';
 import { takeSnapshot } from './machine.ts';
+import { number } from './number-format.ts';
 import { type CellResult, isNoisy, type Results, type RunResult } from './results.ts';
 import type { System, SystemKind } from './system.ts';
-import { number } from './tables.ts';
+
 import { type Cell, Context, type Scale, sleep, type Workload } from './workload.ts';
 import { runConsume } from './workloads/consume.ts';
 import { runProduce } from './workloads/produce.ts';

@@ -1,10 +1,14 @@
 /** Results as Markdown: a table for each workload, with medians, spread, ratios, and who else used the machine. */
+import { renderGoals } from './goals.ts';
 import type { Environment } from './machine.ts';
+import { number } from './number-format.ts';
 import { type CellResult, isNoisy, type Results, type RunResult, type Summary, summarize } from './results.ts';
 import { WORKLOADS } from './workloads/index.ts';
 
 export function renderReport(cells: readonly CellResult[], environments: readonly Environment[]): string {
   const parts = [environments.map(renderEnvironment).join('\n')];
+  const goals = renderGoals(cells);
+  if (goals !== undefined) parts.push(`### Against the goals\n\n${goals}`);
   const workloads = [...new Set(cells.map(({ workload }) => workload))];
   for (const workload of workloads) {
     const about = WORKLOADS.find(({ name }) => name === workload)?.about;
@@ -55,13 +59,6 @@ function ratioOf(ours: Summary | undefined, theirs: Summary | undefined): string
 /** Median, and the spread if there were several runs. */
 function format({ median, min, max, runs }: Summary): string {
   return runs === 1 ? number(median) : `${number(median)} (${number(min)}–${number(max)})`;
-}
-
-export function number(value: number): string {
-  if (!Number.isFinite(value)) return '–';
-  const magnitude = Math.abs(value);
-  if (magnitude >= 1000) return Math.round(value).toLocaleString('en-US');
-  return value.toFixed(magnitude >= 100 ? 0 : magnitude >= 10 ? 1 : 2);
 }
 
 /** The largest share of others in these runs, with a mark if it was too much. */

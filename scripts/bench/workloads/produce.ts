@@ -129,10 +129,10 @@ export const batchSize: Workload = {
   name: 'batch-size',
   about: 'Cost over the size of batches: 12 partitions, 1 KB records',
   everyday: false,
-  curve: { title: 'Produce over batch size', xLabel: 'bytes of a batch', figures: CURVE_FIGURES },
+  curve: { title: 'Produce over batch size', xLabel: 'KiB of a batch', figures: CURVE_FIGURES },
   cells: () =>
     [1, 4, 16, 64, 256, 960].map((kib) =>
-      produceCell(`batch-size-${kib}`, `batches of ${kib} KiB`, kib * KIB, {
+      produceCell(`batch-size-${kib}`, `batches of ${kib} KiB`, kib, {
         partitions: 12,
         recordBytes: KIB,
         batchBytes: kib * KIB,
