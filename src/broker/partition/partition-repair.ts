@@ -108,6 +108,8 @@ export class PartitionRepair {
     const scan = new SegmentScan(resources.disk, segment, () => target.log.epochs, start, toOffset);
     let found = 0;
     let place = { position: -1, times: 0 };
+    /** Where the last repair ended: damage that goes on there is the same. */
+    let repairedTo = -1;
     const isAll = start === undefined && toOffset === undefined;
     const wasDamaged = this.#damaged.has(segment.logPath);
     const ended = (isWhole: boolean): Walk => ({ isWhole, nextOffset: scan.offset });
@@ -122,13 +124,17 @@ export class PartitionRepair {
           return ended(true);
         } else {
           place = { position: step.position, times: step.position === place.position ? place.times + 1 : 0 };
-          if (place.times === 0) {
+          const isNew = place.times === 0 && step.position !== repairedTo;
+          if (isNew) {
             found++;
             this.#found(target, segment, step);
           }
-          if (place.times >= REPAIRS_OF_A_PLACE_MAX || !(await this.#repair(target, segment, step)))
-            return ended(false);
-          this.#tally(target).repaired++;
+          // What was read before must be repaired as well: by a walk that begins there.
+          if (step.isFileMissing && step.position > 0) return ended(false);
+          const repairedBytes = place.times < REPAIRS_OF_A_PLACE_MAX ? await this.#repair(target, segment, step) : 0;
+          if (repairedBytes === 0) return ended(false);
+          if (isNew) this.#tally(target).repaired++;
+          repairedTo = step.position + repairedBytes;
         }
       }
     } finally {
@@ -199,18 +205,19 @@ export class PartitionRepair {
     );
   }
 
-  async #repair(target: ScrubTarget, segment: LogSegment, flaw: SegmentFlaw): Promise<boolean> {
+  /** Replaces the damaged batch, and what a peer sent with it, by the peer's. Returns how many bytes. */
+  async #repair(target: ScrubTarget, segment: LogSegment, flaw: SegmentFlaw): Promise<number> {
     const { log, group } = target;
     for (const broker of this.#sources(target)) {
       const bytes = await this.#options.peers.read(broker, group.groupId, flaw.offset, REPAIR_BYTES);
       if (bytes === undefined) continue;
       const { end } = intact(bytes, flaw.offset, log, segment.writtenBytes - flaw.position, segment.nextOffset);
       if (end === 0) continue;
-      if (!(await log.patch(segment, flaw.position, bytes.subarray(0, end)))) return false;
+      if (!(await log.patch(segment, flaw.position, bytes.subarray(0, end)))) return 0;
       this.metrics.bytesRepaired += end;
-      return true;
+      return end;
     }
-    return false;
+    return 0;
   }
 
   /** Brokers that may have it, in an order that spreads the questions. */

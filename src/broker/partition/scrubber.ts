@@ -239,6 +239,8 @@ export class Scrubber {
       const comparison = new Comparison(rangeBytes, (range, own) =>
         this.#compare(target, row, range, own, isFullSpeed),
       );
+      // Where leadership moves meanwhile, the range is committed all the same.
+      const isCompared = isLed(target);
       const start = await firstKept(this.#options.resources, log, segment);
       const walk = await this.#repair.walk(
         target,
@@ -246,7 +248,7 @@ export class Scrubber {
         async (bytes) => {
           row.bytes += bytes.length;
           this.#counts.bytes += bytes.length;
-          if (isLed(target)) await comparison.add(bytes);
+          if (isCompared) await comparison.add(bytes);
           if (!isFullSpeed && !this.#isHurried) await this.#pace.spend(bytes.length);
         },
         start,

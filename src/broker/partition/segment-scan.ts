@@ -16,12 +16,15 @@ const WINDOW_BYTES = 256 * 1024;
 const BLOCK_BYTES = 4096;
 /** No batch is larger; a length above it is damage, not something to make room for. */
 const BATCH_BYTES_MAX = 256 * 1024 * 1024;
+const FILE_MISSING = 'the file is missing';
 
 /** The first batch that is not what it should be, where it begins. */
 export interface SegmentFlaw {
   readonly offset: number;
   readonly position: number;
   readonly flaw: string;
+  /** There is no file, so that what was read before is gone, too. */
+  readonly isFileMissing: boolean;
 }
 
 export type ScanStep =
@@ -130,7 +133,7 @@ export class SegmentScan {
       return bytes.subarray(this.#position - from, to - from);
     } catch (error) {
       if (!(error instanceof DiskError)) throw error;
-      if (error.code === 'ENOENT') return 'the file is missing';
+      if (error.code === 'ENOENT') return FILE_MISSING;
       if (error.code === 'EIO') return 'the disk cannot read it';
       throw error;
     }
@@ -139,6 +142,7 @@ export class SegmentScan {
   async #flaw(flaw: string): Promise<ScanStep> {
     // What repairs it may make a new file.
     await this.close();
-    return { kind: 'flaw', offset: this.#offset, position: this.#position, flaw };
+    const at = { offset: this.#offset, position: this.#position };
+    return { kind: 'flaw', ...at, flaw, isFileMissing: flaw === FILE_MISSING };
   }
 }
