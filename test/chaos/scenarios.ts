@@ -241,6 +241,8 @@ export const SCENARIOS: readonly Scenario[] = [
     proves: 'Flipped bits in the WAL, partition files or anything of one broker: detected, repaired, never served',
     act: flipBits,
     ...smallFiles,
+    // What nobody reads has to be found and repaired before the replicas are compared.
+    properties: { ...smallFiles.properties, 'scrub.interval.ms': '1000', 'scrub.bytes.per.second': `${64 * 2 ** 20}` },
   },
   {
     name: 'lost-directory',
