@@ -14,6 +14,8 @@ const CLIENT_ID = 'flotilla-bench';
 const METADATA_VERSION = 8;
 const CREATE_TOPICS_VERSION = 4;
 const DELETE_TOPICS_VERSION = 3;
+/** 100 ms apart. */
+const LEADER_ATTEMPTS = 1200;
 
 export interface Endpoint {
   readonly host: string;
@@ -206,7 +208,7 @@ export async function leadersOf(bootstrap: Endpoint, topic: string): Promise<Top
 }
 
 async function awaitLeaders(connection: RawConnection, topic: string, partitions: number): Promise<TopicLeaders> {
-  for (let attempt = 0; attempt < 300; attempt++) {
+  for (let attempt = 0; attempt < LEADER_ATTEMPTS; attempt++) {
     const { brokers, topics } = await connection.request(metadataApi, METADATA_VERSION, { topics: [{ name: topic }] });
     const known = topics[0]?.partitions ?? [];
     const leaders = new Map<number, Endpoint>();
@@ -217,5 +219,5 @@ async function awaitLeaders(connection: RawConnection, topic: string, partitions
     if (leaders.size >= partitions && leaders.size === known.length) return { leaders };
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
-  throw new Error(`Topic ${topic} has partitions without a leader after 30 s`);
+  throw new Error(`Topic ${topic} has partitions without a leader after 2 minutes`);
 }
