@@ -1,14 +1,21 @@
 /** What is done to a simulated cluster while its clients work, and how it ends. Counts what took effect, not what was tried. */
 
-import { brokerId as toBrokerId } from '../../../src/std/brands.ts';
+import { CONSUMER_OFFSETS_TOPIC } from '../../../src/broker/groups/group-coordinator.ts';
+import { seal, unseal } from '../../../src/raft/grpc/message-checksum.ts';
+import type { RaftGroup } from '../../../src/raft/raft-group.ts';
+import { type BrokerId, type GroupId, METADATA_GROUP_ID, brokerId as toBrokerId } from '../../../src/std/brands.ts';
 import { DiskError } from '../../../src/std/disk.ts';
 import type { SeededRandom } from '../../../src/std/seeded-random.ts';
 import type { SimulatedTime } from '../simulated-clock.ts';
 import type { SimulatedNetwork } from '../simulated-network.ts';
 import type { ClusterFault, ClusterPlan } from './cluster-plan.ts';
 import type { ClusterWorkload } from './cluster-workload.ts';
+import { type Damage, flipBitsInPartitions, flipBitsInWal, misdirectedWrite, staleSectors } from './disk-damage.ts';
+import { imageOf } from './node-image.ts';
+import { reassign } from './reassignments.ts';
 import type { SimulatedClientNetwork } from './simulated-client-network.ts';
 import type { SimulatedNode } from './simulated-node.ts';
+import type { Tempo } from './tempo.ts';
 
 export interface ClusterFaultsOptions {
   readonly time: SimulatedTime;
@@ -18,6 +25,7 @@ export interface ClusterFaultsOptions {
   readonly network: SimulatedNetwork;
   readonly clients: SimulatedClientNetwork;
   readonly workload: ClusterWorkload;
+  readonly tempo: Tempo;
   /** All replicas of everything are whole: only then a store may be lost. */
   readonly isSettled: () => boolean;
   /** The process of this node ends now. */
@@ -28,6 +36,46 @@ export interface ClusterFaultsOptions {
 
 const DAY_MS = 86_400_000;
 const ROOMY_BYTES = 2 ** 40;
+/** Operations of disks in which a broker dies, each as often as any other, however rare it is itself. */
+export const FAILPOINTS: readonly string[] = [
+  'data.syncDirectory',
+  'index.open',
+  'index.sync',
+  'index.write',
+  'log.open',
+  'log.read',
+  'log.removeFile',
+  'log.sync',
+  'log.truncate',
+  'log.write',
+  'meta.rename',
+  'meta.sync',
+  'meta.truncate',
+  'meta.write',
+  'peer.rename',
+  'peer.sync',
+  'peer.write',
+  'state.makeDirectory',
+  'state.removeDirectory',
+  'state.syncDirectory',
+  'topics.syncDirectory',
+  'wal.makeDirectory',
+  'wal.open',
+  'wal.read',
+  'wal.removeFile',
+  'wal.rename',
+  'wal.sync',
+  'wal.syncDirectory',
+  'wal.write',
+];
+const LOSSES: ReadonlySet<ClusterFault> = new Set([
+  'wipe',
+  'amnesia',
+  'damageWal',
+  'damageFiles',
+  'staleSectors',
+  'misdirectedWrites',
+]);
 
 export class ClusterFaults {
   readonly #options: ClusterFaultsOptions;
@@ -37,16 +85,46 @@ export class ClusterFaults {
   /** Nodes without room on their disk: what they write may fail. */
   readonly #full = new Set<SimulatedNode>();
   #isActive = false;
-  #wiped = false;
+  /** A store was lost, and its replicas are not all back: until then no other store may be lost or damaged. Until everything was there once, too. */
+  #isThin = true;
+  /** That of a store that was lost, not of the beginning. */
+  #isLost = false;
   /** The one node whose disk lied. If it refuses to start, somebody gives it an empty one. */
   #damaged: SimulatedNode | undefined;
+  /** The next leader that is the first to apply something dies of it. */
+  #armed: 'killOnCommit' | 'killOnGeneration' | undefined;
+  /** The next message of this broker is changed on its way. */
+  #corrupting: BrokerId | undefined;
   /** The only node whose wall clock may be far off: a majority agrees on the time. */
   readonly #liar: SimulatedNode;
 
   constructor(options: ClusterFaultsOptions) {
     this.#options = options;
     this.#liar = options.random.pick(options.nodes);
-    for (const node of options.nodes) node.onHalt = () => this.#halted(node);
+    for (const node of options.nodes) node.onHalt = (operation, isNamed) => this.#halted(node, operation, isNamed);
+    options.network.onWire = (from, to, _channel, bytes) => this.#onWire(from, to, bytes);
+    if (options.plan.clockRates.some((rate) => rate !== 1)) this.effects.clockDrift = 1;
+  }
+
+  /** The one broker whose disk lied, if any. */
+  get damaged(): SimulatedNode | undefined {
+    return this.#damaged;
+  }
+
+  /** A leader is the first to apply an entry. */
+  committed(brokerId: number, isGeneration: boolean): void {
+    const { nodes, random, time, log } = this.#options;
+    const armed = this.#armed;
+    if (armed === undefined || !this.#isActive || (armed === 'killOnGeneration' && !isGeneration)) return;
+    const node = nodes[brokerId - 1]!;
+    this.#armed = undefined;
+    const how = random.pick(['kill', 'powerLoss', 'isolateFromPeers'] as const);
+    // Sometimes before anybody is told, sometimes when the client knows and the followers do not.
+    time.after(random.pick([0, 1, 10]) * random.next(), () => {
+      if (!this.#isActive || node.state !== 'running') return;
+      log(`fault ${armed}: ${how} of broker ${brokerId}`);
+      if (this.#takesEffect(how, node, node)) this.#count(armed);
+    });
   }
 
   start(): void {
@@ -59,7 +137,7 @@ export class ClusterFaults {
     const { nodes, network, clients, random, plan, log, isSettled } = this.#options;
     this.#isActive = false;
     // While the replicas of a lost store are not back, losing one more broker is losing a majority.
-    const isWhole = this.#damaged === undefined && (!this.#wiped || isSettled());
+    const isWhole = this.#damaged === undefined && (!this.#isLost || isSettled());
     const mayLeave = plan.leavesMinorityBroken && isWhole;
     const left = mayLeave ? random.pick(nodes) : undefined;
     const core = nodes.filter((node) => node !== left);
@@ -76,6 +154,7 @@ export class ClusterFaults {
       node.stalledUntilMs = 0;
       node.failNext = undefined;
       node.haltAfter = undefined;
+      node.haltAt = undefined;
       node.resume();
       if (node.state === 'down') this.#startNode(node);
     }
@@ -140,18 +219,19 @@ export class ClusterFaults {
   }
 
   #schedule(): void {
-    const { time, random, plan } = this.#options;
+    const { time, random, plan, tempo } = this.#options;
     if (!this.#isActive || plan.faults.length === 0) return;
-    time.after(random.next() * 2 * plan.faultEveryMs, () => {
+    time.after(random.next() * 2 * plan.faultEveryMs * tempo.scale, () => {
       if (this.#isActive) this.#inject(random.pick(plan.faults));
       this.#schedule();
     });
   }
 
   #inject(fault: ClusterFault): void {
-    const { nodes, random, log } = this.#options;
-    const node = random.pick(nodes);
+    const { nodes, random, log, plan } = this.#options;
+    const node = (random.chance(0.4) ? this.#aLeader() : undefined) ?? random.pick(nodes);
     const other = random.pick(nodes);
+    if (this.#isThin && plan.faults.some((each) => LOSSES.has(each))) this.#noticeRecovery();
     log(`fault ${fault} on ${node.brokerId} (${node.state}), ${other.brokerId}`);
     if (this.#takesEffect(fault, node, other)) this.#count(fault);
   }
@@ -161,7 +241,7 @@ export class ClusterFaults {
   }
 
   #takesEffect(fault: ClusterFault, node: SimulatedNode, other: SimulatedNode): boolean {
-    const { nodes, random, network, clients, workload, time, fail } = this.#options;
+    const { nodes, random, network, clients, workload, time, fail, log } = this.#options;
     const some = toBrokerId(node.brokerId);
     const another = toBrokerId(other.brokerId);
     switch (fault) {
@@ -263,17 +343,168 @@ export class ClusterFaults {
         this.#later(4_000, () => this.#makeRoom(node));
         return true;
       case 'damageWal':
-        if (nodes.length >= 3) this.#damageWhenSettled(node);
-        return false;
+        return this.#damage(node, flipBitsInWal);
+      case 'damageFiles':
+        return this.#damage(node, flipBitsInPartitions);
+      case 'staleSectors':
+        return this.#damage(node, staleSectors);
+      case 'misdirectedWrites':
+        return this.#damage(node, misdirectedWrite);
       case 'wipe':
-        // A second store must not be lost before the first one's replicas are back.
-        if (nodes.length < 3 || this.#damaged !== undefined || !this.#options.isSettled()) return false;
-        this.#options.willEnd(node);
-        node.wipe(random);
-        this.#wiped = true;
-        this.#failing.delete(node);
-        this.#restartLater(node);
+        return this.#wipe(node);
+      case 'amnesia':
+        return this.#amnesia();
+      case 'killAtFailpoint':
+        if (node.state === 'down' || node.state === 'paused') return false;
+        node.haltAt = random.pick(FAILPOINTS);
+        return false;
+      case 'killOnCommit':
+      case 'killOnGeneration':
+        this.#armed = fault;
+        return false;
+      case 'cutLeader': {
+        const leader = this.#aLeader();
+        if (leader === undefined) return false;
+        const isMute = random.chance(0.5);
+        for (const { brokerId } of nodes) {
+          if (brokerId === leader.brokerId) continue;
+          const [from, to] = isMute ? [leader.brokerId, brokerId] : [brokerId, leader.brokerId];
+          network.block(toBrokerId(from), toBrokerId(to));
+        }
+        this.#later(4_000, () => this.#setPeersBlocked(leader, false));
         return true;
+      }
+      case 'reassign':
+        return reassign(nodes, random, log);
+      case 'corruptWire':
+        this.#corrupting = some;
+        return false;
+      case 'longSlowDisk':
+        node.slowDiskMs = random.pick([20, 100]);
+        this.#later(20_000, () => {
+          node.slowDiskMs = 0;
+        });
+        return true;
+      case 'recreateIsolated': {
+        const leader = this.#leaderOf(this.#groupsOf(random.pick(['metadata', 'offsets'])));
+        if (leader === undefined || leader === other || !workload.recreateTopic()) return false;
+        const [from, to] = random.shuffle([toBrokerId(leader.brokerId), another]) as [BrokerId, BrokerId];
+        network.block(from, to);
+        this.#later(5_000, () => network.unblock(from, to));
+        return true;
+      }
+      case 'deleteRecords':
+        return workload.deleteRecords();
+    }
+  }
+
+  // -------------------------------------------------------------- who is who
+
+  /** A node that leads something: a metadata leader, a coordinator or the leader of any partition. */
+  #aLeader(): SimulatedNode | undefined {
+    return this.#leaderOf(this.#groupsOf(this.#options.random.pick(['metadata', 'offsets', 'any'])));
+  }
+
+  #leaderOf(groups: readonly GroupId[] | undefined): SimulatedNode | undefined {
+    const { nodes, random } = this.#options;
+    const leads = ({ role, groupId }: RaftGroup): boolean =>
+      role === 'leader' && (groups === undefined || groups.includes(groupId));
+    const leaders = nodes.filter(({ driver }) => [...(driver?.all() ?? [])].some(leads));
+    return leaders.length === 0 ? undefined : random.pick(leaders);
+  }
+
+  /** Undefined: all. */
+  #groupsOf(kind: 'metadata' | 'offsets' | 'any'): readonly GroupId[] | undefined {
+    if (kind === 'any') return undefined;
+    if (kind === 'metadata') return [METADATA_GROUP_ID];
+    for (const node of this.#options.nodes) {
+      const topic = imageOf(node)?.topics.get(CONSUMER_OFFSETS_TOPIC);
+      if (topic !== undefined) return topic.partitions.map(({ groupId }) => groupId);
+    }
+    return [];
+  }
+
+  // -------------------------------------------------------------- lost and damaged stores
+
+  /** A second store must not be lost before the first one's replicas are back. What the others lack does not matter: one of a majority is left that has it. */
+  #wipe(node: SimulatedNode, restarts = true): boolean {
+    const { nodes, random, willEnd } = this.#options;
+    if (nodes.length < 3 || this.#damaged !== undefined || this.#isThin) return false;
+    willEnd(node);
+    node.wipe(random);
+    this.#isThin = true;
+    this.#isLost = true;
+    this.#failing.delete(node);
+    if (restarts) this.#restartLater(node);
+    return true;
+  }
+
+  #noticeRecovery(): void {
+    if (!this.#options.isSettled()) return;
+    this.#isThin = false;
+    this.#isLost = false;
+  }
+
+  /** One broker is behind, one loses its store, and the one that has everything can not be reached: the other two must not go on without it. */
+  #amnesia(): boolean {
+    const { nodes, random, time, network, clients } = this.#options;
+    const leader = this.#leaderOf(this.#groupsOf(random.pick(['metadata', 'any'])));
+    if (nodes.length < 3 || this.#damaged !== undefined || this.#isThin || leader === undefined) return false;
+    const [behind, lost] = random.shuffle(nodes.filter((node) => node !== leader)) as [SimulatedNode, SimulatedNode];
+    this.#setPeersBlocked(behind, true);
+    time.after(random.between(100, 1_500), () => {
+      if (!this.#isActive || leader.state !== 'running' || !this.#wipe(lost, false)) {
+        this.#setPeersBlocked(behind, false);
+        return;
+      }
+      this.#count('amnesia');
+      this.#setPeersBlocked(leader, true);
+      clients.block(leader.brokerId);
+      for (const node of nodes) {
+        if (node !== leader && node !== behind) {
+          network.unblock(toBrokerId(node.brokerId), toBrokerId(behind.brokerId));
+          network.unblock(toBrokerId(behind.brokerId), toBrokerId(node.brokerId));
+        }
+      }
+      this.#startNode(lost);
+      time.after(random.between(1_500, 4_000), () => {
+        if (!this.#isActive) return;
+        this.#setPeersBlocked(leader, false);
+        clients.unblock(leader.brokerId);
+      });
+    });
+    return false;
+  }
+
+  /** All damage is that of one broker: a minority of every group. */
+  #damage(node: SimulatedNode, damage: Damage): boolean {
+    const { nodes, random, log } = this.#options;
+    if (nodes.length < 3 || (this.#damaged === undefined && this.#isThin)) return false;
+    this.#damaged ??= node;
+    const damaged = this.#damaged;
+    // Files of partitions go bad while they are in use; what happens to a running WAL, its next start finds.
+    if (damage !== flipBitsInPartitions && damaged.state !== 'down') this.#crash(damaged, random.chance(0.5));
+    const what = damage(damaged.disk, random);
+    if (what === undefined) return false;
+    log(`broker ${damaged.brokerId}: ${what}`);
+    return true;
+  }
+
+  // -------------------------------------------------------------- the wire
+
+  /** A bit flips behind TCP's back. The checksum of the message must tell; the link then ends, as the transport's does. */
+  #onWire(from: BrokerId, to: BrokerId, bytes: Uint8Array): void {
+    if (from !== this.#corrupting || !this.#isActive) return;
+    const { random, network, time } = this.#options;
+    this.#corrupting = undefined;
+    const sealed = seal(bytes);
+    const at = random.below(sealed.length);
+    sealed[at] = sealed[at]! ^ (1 << random.below(8));
+    try {
+      bytes.set(unseal(sealed));
+    } catch {
+      this.#count('corruptWire');
+      time.soon(() => network.breakLink(from, to));
     }
   }
 
@@ -298,37 +529,12 @@ export class ClusterFaults {
     }
   }
 
-  /** Waits for a moment at which all replicas are whole, so that it is a minority that is damaged. */
-  #damageWhenSettled(node: SimulatedNode): void {
-    if (!this.#isActive || this.#wiped) return;
-    const { isSettled, random, time } = this.#options;
-    if (!isSettled()) {
-      time.after(100, () => this.#damageWhenSettled(node));
-      return;
-    }
-    this.#wiped = true;
-    this.#damaged = node;
-    this.#crash(node, random.chance(0.5));
-    if (this.#damageWal(node)) this.#count('damageWal');
-  }
-
-  /** Flips bits in what a dead broker left. */
-  #damageWal({ disk }: SimulatedNode): boolean {
-    const { random } = this.#options;
-    const path = random.pick(disk.paths().filter((name) => name.startsWith('wal/')));
-    const used = disk.readBytes(path).findLastIndex((byte) => byte !== 0) + 1;
-    if (used === 0) return false;
-    const flips = random.pick([1, 1, 20]);
-    for (let flip = 0; flip < flips; flip++) disk.flipBit(path, random.below(used), random.below(8));
-    this.#options.log(`${flips} bits of ${path} flip`);
-    return true;
-  }
-
-  #halted(node: SimulatedNode): void {
+  #halted(node: SimulatedNode, operation: string, isNamed: boolean): void {
     const { random, log } = this.#options;
     if (node.state === 'down') return;
-    log(`broker ${node.brokerId} dies in a disk operation`);
-    this.#count('killInDiskOperation');
+    log(`broker ${node.brokerId} dies in a disk operation: ${operation}`);
+    this.#count(isNamed ? 'killAtFailpoint' : 'killInDiskOperation');
+    this.effects[`kill at ${operation}`] = (this.effects[`kill at ${operation}`] ?? 0) + 1;
     this.#crash(node, random.chance(0.5));
   }
 
@@ -354,8 +560,8 @@ export class ClusterFaults {
 
   /** Within `maxMs`, unless everything is healed before. */
   #later(maxMs: number, callback: () => void): void {
-    const { time, random } = this.#options;
-    time.after(random.next() * maxMs, () => {
+    const { time, random, tempo } = this.#options;
+    time.after(random.next() * maxMs * tempo.faultScale, () => {
       if (this.#isActive) callback();
     });
   }

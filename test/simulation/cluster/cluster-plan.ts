@@ -26,7 +26,24 @@ export const CLUSTER_FAULTS = [
   'wipe',
 ] as const;
 /** Drawn last, so that older seeds stay what they were. */
-export const LATER_FAULTS = ['damageWal', 'fullDisk', 'pauseIsolated'] as const;
+export const LATER_FAULTS = [
+  'damageWal',
+  'fullDisk',
+  'pauseIsolated',
+  'killAtFailpoint',
+  'killOnCommit',
+  'killOnGeneration',
+  'cutLeader',
+  'amnesia',
+  'reassign',
+  'damageFiles',
+  'staleSectors',
+  'misdirectedWrites',
+  'corruptWire',
+  'longSlowDisk',
+  'recreateIsolated',
+  'deleteRecords',
+] as const;
 export type ClusterFault = (typeof CLUSTER_FAULTS)[number] | (typeof LATER_FAULTS)[number];
 
 export interface ClusterPlan {
@@ -41,6 +58,8 @@ export interface ClusterPlan {
   readonly faults: readonly ClusterFault[];
   readonly faultEveryMs: number;
   readonly chaosMs: number;
+  /** Length of a stretch in the middle in which little is done and little goes wrong; mostly none. */
+  readonly calmMs: number;
   /** Faults begin while the cluster forms. */
   readonly chaosFromStart: boolean;
   /** A broker stays as broken as it is when everything else heals. */
@@ -51,9 +70,24 @@ export interface ClusterPlan {
   readonly senderPaceMs: number;
   readonly requestTimeoutMs: number;
   readonly groupMembers: number;
+  /** Members of groups have names that outlive their processes. */
+  readonly hasStaticMembers: boolean;
+  /** Producers compress some of their batches. */
+  readonly compresses: boolean;
+  /** A topic that loses its oldest records by size, by time and on request. */
+  readonly trims: boolean;
+  /** How fast the clocks of each broker run; 1 is right. */
+  readonly clockRates: readonly number[];
 }
 
 const KIB = 1024;
+/** Share of the runs that have a calm stretch. */
+const LONG_RUNS = 0.14;
+const SLOW_BEAT = {
+  'raft.election.timeout.ms': '2000',
+  'raft.heartbeat.interval.ms': '400',
+  'raft.liveness.timeout.ms': '2000',
+};
 
 export function drawPlan(random: SeededRandom): ClusterPlan {
   const brokers = random.pick([1, 3, 3, 3, 3, 4, 5]);
@@ -65,7 +99,7 @@ export function drawPlan(random: SeededRandom): ClusterPlan {
   const heartbeatMs = random.pick([50, 100]);
   const segmentBytes = KIB * random.pick([128, 256]);
   const faults = CLUSTER_FAULTS.filter(() => random.chance(0.35));
-  const plan: ClusterPlan = {
+  const plan = {
     brokers,
     voters,
     replicationFactor: Math.min(3, brokers),
@@ -101,6 +135,7 @@ export function drawPlan(random: SeededRandom): ClusterPlan {
     faults,
     faultEveryMs: random.pick([150, 400, 900]),
     chaosMs: random.pick([3_000, 6_000, 10_000]),
+    calmMs: 0,
     chaosFromStart: random.chance(0.25),
     leavesMinorityBroken: brokers >= 3 && random.chance(0.25),
     topics: random.between(1, 2),
@@ -110,5 +145,18 @@ export function drawPlan(random: SeededRandom): ClusterPlan {
     requestTimeoutMs: random.pick([400, 1_500]),
     groupMembers: random.pick([0, 2, 3]),
   };
-  return { ...plan, faults: [...faults, ...LATER_FAULTS.filter(() => random.chance(0.3))] };
+  const laterFaults = LATER_FAULTS.filter(() => random.chance(0.3));
+  const drift = random.pick([0, 0, 0.001, 0.1, 0.5]);
+  const isLong = random.chance(LONG_RUNS);
+  return {
+    ...plan,
+    faults: [...faults, ...laterFaults],
+    // Heartbeats are most of what a calm cluster does.
+    properties: isLong ? { ...plan.properties, ...SLOW_BEAT } : plan.properties,
+    calmMs: isLong ? random.between(240_000, 900_000) : 0,
+    hasStaticMembers: random.chance(0.4),
+    compresses: random.chance(0.4),
+    trims: random.chance(0.4) || laterFaults.includes('deleteRecords'),
+    clockRates: Array.from({ length: brokers }, () => 1 + drift * (2 * random.next() - 1)),
+  };
 }

@@ -2,9 +2,8 @@
  * A whole cluster of production brokers with clients on the wire, in one process and on one seed: WAL, driver, metadata, partitions, coordinators and listeners, under faults that the seed draws.
  * Then everything heals (or all but a minority), the cluster must become available in bounded time and quiet, and everything is read and judged.
  */
-import { MetadataStateMachine } from '../../../src/broker/cluster/metadata-state-machine.ts';
+import { PartitionDamageError } from '../../../src/broker/partition/partition-damage-error.ts';
 import { PartitionStateMachine } from '../../../src/broker/partition/partition-state-machine.ts';
-import { METADATA_GROUP_ID } from '../../../src/std/brands.ts';
 import { crc32c } from '../../../src/std/crc32c.ts';
 import { SeededRandom } from '../../../src/std/seeded-random.ts';
 import { checkHistory, type Verdict } from '../../chaos/checker/check-history.ts';
@@ -18,10 +17,13 @@ import { type ClusterPlan, drawPlan } from './cluster-plan.ts';
 import { ClusterTruth } from './cluster-truth.ts';
 import { ClusterWorkload } from './cluster-workload.ts';
 import { addCoverage, type Coverage } from './coverage.ts';
+import { imageOf } from './node-image.ts';
+import { limitPlan, type PlanLimits } from './plan-limits.ts';
 import { SimulatedClientNetwork } from './simulated-client-network.ts';
 import { type Key, SimulatedHistory } from './simulated-history.ts';
 import { SimulatedNode } from './simulated-node.ts';
 import { SimulatedPeerPorts } from './simulated-peer-network.ts';
+import { Tempo } from './tempo.ts';
 
 export interface ClusterResult {
   readonly hash: number;
@@ -48,6 +50,9 @@ const FORM_MS = 30_000;
 const CONVERGE_MS = 90_000;
 const QUIET_MS = 4_000;
 const STEP_MS = 50;
+/** Nothing hurries in the calm stretch of a long run. */
+const CALM_SCALE = 100;
+const CALM_STEP_MS = 250;
 const TIMELINE_LINES = 150;
 
 export class ClusterSimulation {
@@ -60,15 +65,16 @@ export class ClusterSimulation {
   readonly #history: SimulatedHistory;
   readonly #workload: ClusterWorkload;
   readonly #faults: ClusterFaults;
+  readonly #tempo = new Tempo();
   readonly #coverage: Coverage = {};
   readonly #lines: string[] = [];
   readonly #trace: ((line: string) => void) | undefined;
   #failure: { readonly error: unknown } | undefined;
 
-  constructor(seed: number, options: { trace?: (line: string) => void } = {}) {
+  constructor(seed: number, options: { trace?: (line: string) => void; limits?: PlanLimits } = {}) {
     this.#trace = options.trace;
     const random = new SeededRandom(seed);
-    const plan = drawPlan(random.fork());
+    const plan = limitPlan(drawPlan(random.fork()), options.limits ?? {});
     this.plan = plan;
     const latencyMs = (source: SeededRandom): number => plan.latencyScale * (0.2 + source.next() * 0.6);
     this.#network = new SimulatedNetwork(this.#time, random.fork(), { latencyMs, budgetBytes: plan.budgetBytes });
@@ -108,9 +114,11 @@ export class ClusterSimulation {
       history: this.#history,
       nodes: this.#nodes,
       truth: new ClusterTruth(this.#oracle, (key) => this.#groupOf(key)),
+      tempo: this.#tempo,
       fail,
       log: (line) => this.#log(line),
     });
+    this.#oracle.onCommitted = (brokerId, _group, isGeneration) => this.#faults.committed(brokerId, isGeneration);
     this.#faults = new ClusterFaults({
       time: this.#time,
       random: random.fork(),
@@ -119,6 +127,7 @@ export class ClusterSimulation {
       network: this.#network,
       clients: this.#clients,
       workload: this.#workload,
+      tempo: this.#tempo,
       isSettled: () => this.#problem(this.#nodes) === undefined,
       willEnd: (node) => this.#collect(node),
       fail,
@@ -155,7 +164,9 @@ export class ClusterSimulation {
       if (!served) throw new Violation('The topics of the workload were not created by a healthy cluster');
       this.#faults.start();
     }
-    await this.#runUntil(this.#time.now + plan.chaosMs);
+    await this.#runUntil(this.#time.now + plan.chaosMs / 2);
+    if (plan.calmMs > 0) await this.#calm(plan.calmMs);
+    await this.#runUntil(this.#time.now + plan.chaosMs / 2);
     const core = this.#faults.stop();
     await this.#becomeAvailable(core);
     await this.#becomeQuiet(core);
@@ -171,9 +182,18 @@ export class ClusterSimulation {
     };
   }
 
+  async #calm(durationMs: number): Promise<void> {
+    this.#log(`calm for ${durationMs} ms`);
+    this.#tempo.scale = CALM_SCALE;
+    await this.#runUntil(this.#time.now + durationMs);
+    this.#tempo.scale = 1;
+    this.#log('calm no more');
+  }
+
   async #runUntil(untilMs: number, done: () => boolean = () => false): Promise<boolean> {
     while (this.#time.now < untilMs) {
-      await this.#time.runUntil(Math.min(untilMs, this.#time.now + STEP_MS));
+      const stepMs = this.#tempo.scale === 1 ? STEP_MS : CALM_STEP_MS;
+      await this.#time.runUntil(Math.min(untilMs, this.#time.now + stepMs));
       if (this.#failure !== undefined) throw this.#failure.error;
       this.#checkMonotone();
       if (done()) return true;
@@ -354,13 +374,19 @@ export class ClusterSimulation {
   /** Replicas are equal byte by byte. */
   async #compareReplicas(core: readonly SimulatedNode[]): Promise<void> {
     const known = new Map<number, { end: number; start: number; hash: number; who: string }>();
-    for (const { brokerId, driver } of core) {
+    for (const node of core) {
+      const { brokerId, driver } = node;
       for (const group of driver?.all() ?? []) {
         const { stateMachine } = group;
         if (!(stateMachine instanceof PartitionStateMachine)) continue;
         const { log } = stateMachine;
         const who = `replica ${group.replicaId} on broker ${brokerId}`;
-        const facts = { end: log.endOffset, start: log.startOffset, hash: await hashOf(log), who };
+        const hash = await hashOf(log).catch((error: unknown) => {
+          if (node !== this.#faults.damaged || !(error instanceof PartitionDamageError)) throw error;
+          return undefined;
+        });
+        if (hash === undefined) continue;
+        const facts = { end: log.endOffset, start: log.startOffset, hash, who };
         const other = known.get(group.groupId);
         known.set(group.groupId, facts);
         if (other === undefined) continue;
@@ -386,11 +412,6 @@ export class ClusterSimulation {
     for (const event of this.#history.events) hash = crc32c(Buffer.from(JSON.stringify(event)), hash);
     return hash;
   }
-}
-
-export function imageOf(node: SimulatedNode): MetadataStateMachine['image'] | undefined {
-  const machine = node.driver?.get(METADATA_GROUP_ID)?.stateMachine;
-  return machine instanceof MetadataStateMachine ? machine.image : undefined;
 }
 
 async function hashOf(log: PartitionStateMachine['log']): Promise<number> {

@@ -16,10 +16,12 @@ import type { ClusterTruth } from './cluster-truth.ts';
 import { GroupAssignments, GroupMember, OffsetRegister } from './group-clients.ts';
 import { EndAsker, Follower, NO_TOPIC_ID, Poller } from './partition-reader.ts';
 import { PlainSender } from './plain-sender.ts';
+import { RogueSender } from './rogue-sender.ts';
 import { SequencedSender } from './sequenced-sender.ts';
 import type { SimulatedClientNetwork } from './simulated-client-network.ts';
 import type { Key, SimulatedHistory } from './simulated-history.ts';
 import type { SimulatedNode } from './simulated-node.ts';
+import type { Tempo } from './tempo.ts';
 import { VirtualClient } from './virtual-client.ts';
 
 export interface ClusterWorkloadOptions {
@@ -30,6 +32,7 @@ export interface ClusterWorkloadOptions {
   readonly history: SimulatedHistory;
   readonly nodes: readonly SimulatedNode[];
   readonly truth: ClusterTruth;
+  readonly tempo: Tempo;
   readonly fail: (error: unknown) => void;
   readonly log: (line: string) => void;
 }
@@ -147,6 +150,10 @@ export class ClusterWorkload {
       await this.#create(client, topic, late);
     });
     return true;
+  }
+
+  deleteRecords(): boolean {
+    return false;
   }
 
   addPartitions(): boolean {
@@ -339,6 +346,7 @@ export class ClusterWorkload {
     if (random.chance(0.5)) actors.push(new PlainSender(this.#context(plan.senderPaceMs), this.#senderOptions(key)));
     if (random.chance(0.3))
       actors.push(new SequencedSender(this.#context(plan.senderPaceMs), this.#senderOptions(key)));
+    if (random.chance(0.3)) actors.push(new RogueSender(this.#context(100), this.#senderOptions(key)));
     if (random.chance(0.7)) actors.push(new EndAsker(this.#context(50, PATIENCE), [key]));
     for (const actor of actors) actor.start(this.#options.fail);
     topic.actors.push(...actors);
@@ -350,6 +358,7 @@ export class ClusterWorkload {
       key,
       produceVersion: random.pick([3, 7, 8, 9, 11]),
       recordBytesMax: plan.recordBytesMax,
+      compresses: plan.compresses,
       deadlineMs: random.pick([3_000, 20_000]),
     };
   }
@@ -371,11 +380,11 @@ export class ClusterWorkload {
   }
 
   #addMember(): void {
-    const { random, fail } = this.#options;
+    const { random, plan, fail } = this.#options;
     const member = new GroupMember(this.#context(30), {
       group: 'members',
       keys: this.#topics.filter(({ isVolatile }) => !isVolatile).flatMap((topic) => topic.keys.slice(0, 2)),
-      sessionTimeoutMs: random.pick([600, 2_000]),
+      sessionTimeoutMs: random.pick([600, 2_000]) * (plan.calmMs > 0 ? 10 : 1),
       fetchVersion: random.pick([4, 11]),
       assignments: this.#assignments,
       violated: (what) => fail(new Violation(what)),
@@ -388,7 +397,7 @@ export class ClusterWorkload {
 
   /** A patient client still waits for an old leader when others have found the new one: who answers it then must not answer from before. */
   #context(paceMs: number, patience = 1): ActorContext {
-    const { time, network, random, plan, nodes, history, truth, fail } = this.#options;
+    const { time, network, random, plan, nodes, history, truth, tempo, fail } = this.#options;
     const client = new VirtualClient({
       time,
       network,
@@ -397,7 +406,14 @@ export class ClusterWorkload {
       requestTimeoutMs: patience * plan.requestTimeoutMs,
       broken: fail,
     });
-    return { client, history, paceMs, truth };
+    return {
+      client,
+      history,
+      truth,
+      get paceMs() {
+        return paceMs * tempo.scale;
+      },
+    };
   }
 
   #sleep(ms: number): Promise<void> {

@@ -6,6 +6,7 @@ import { encodeValue } from '../../chaos/clients/keys.ts';
 import { nameOfCode, outcomeOfCode } from '../../chaos/clients/outcome.ts';
 import type { SendMop } from '../../chaos/history/history.ts';
 import { Actor, type ActorContext } from './actor.ts';
+import { chooseCompression } from './compression-choice.ts';
 import type { SenderOptions } from './sequenced-sender.ts';
 import { RoutedConnection } from './virtual-client.ts';
 
@@ -33,7 +34,7 @@ export class PlainSender extends Actor {
     const connection = await this.#leader.get();
     if (connection === undefined) return;
     const { history, client } = this.context;
-    const { key, produceVersion, recordBytesMax } = this.#options;
+    const { key, produceVersion, recordBytesMax, compresses } = this.#options;
     const { random, time, requestTimeoutMs } = client.options;
     const values = Array.from({ length: random.between(1, 3) }, () => history.newValue());
     const acks = random.pick([1, -1]);
@@ -44,6 +45,7 @@ export class PlainSender extends Actor {
         timestamp: time.wallMs(),
         value: encodeValue(value, random.between(10, recordBytesMax)),
       })),
+      chooseCompression(random, compresses),
     );
     try {
       const { responses } = await connection.request(

@@ -11,6 +11,7 @@ import { encodeValue } from '../../chaos/clients/keys.ts';
 import { isWorthAnotherTry, nameOfCode, outcomeOfCode } from '../../chaos/clients/outcome.ts';
 import type { EventType, SendMop } from '../../chaos/history/history.ts';
 import { Actor, type ActorContext } from './actor.ts';
+import { chooseCompression } from './compression-choice.ts';
 import type { Key } from './simulated-history.ts';
 import { RoutedConnection, type VirtualConnection } from './virtual-client.ts';
 
@@ -21,6 +22,7 @@ export interface SenderOptions {
   readonly key: Key;
   readonly produceVersion: number;
   readonly recordBytesMax: number;
+  readonly compresses: boolean;
   /** From the first attempt at a batch until it counts as unknown. */
   readonly deadlineMs: number;
 }
@@ -98,7 +100,7 @@ export class SequencedSender extends Actor {
 
   #submit(): void {
     const { history, client } = this.context;
-    const { key, recordBytesMax, deadlineMs } = this.#options;
+    const { key, recordBytesMax, deadlineMs, compresses } = this.#options;
     const { random, time } = client.options;
     const { id, epoch, name } = this.#identity!;
     const values = Array.from({ length: random.between(1, 4) }, () => history.newValue());
@@ -108,7 +110,12 @@ export class SequencedSender extends Actor {
         timestamp: time.wallMs(),
         value: encodeValue(value, random.between(10, recordBytesMax)),
       })),
-      { producerId: id, producerEpoch: epoch, baseSequence: this.#nextSequence },
+      {
+        ...chooseCompression(random, compresses),
+        producerId: id,
+        producerEpoch: epoch,
+        baseSequence: this.#nextSequence,
+      },
     );
     const mops = values.map((value): SendMop => ['send', key.key, value]);
     history.client(process, 'invoke', 'send', mops, { acks: -1, sequence: [name, this.#nextBatch++] });

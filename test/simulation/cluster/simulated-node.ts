@@ -8,7 +8,7 @@ import type { HttpServer } from '../../../src/std/http.ts';
 import type { Log } from '../../../src/std/log.ts';
 import type { SeededRandom } from '../../../src/std/seeded-random.ts';
 import type { SimulatedMachineTime, SimulatedTime } from '../simulated-clock.ts';
-import { type DiskFault, SimulatedDisk } from '../simulated-disk.ts';
+import { type DiskFault, type DiskOperation, SimulatedDisk } from '../simulated-disk.ts';
 import { DurableTail } from './durable-tail.ts';
 import type { SimulatedClientNetwork } from './simulated-client-network.ts';
 import type { SimulatedPeerPorts } from './simulated-peer-network.ts';
@@ -55,7 +55,9 @@ export class SimulatedNode {
   failNext: 'write' | 'sync' | 'read' | undefined;
   /** Ends the process in the middle of a disk operation: after so many more of them. */
   haltAfter: number | undefined;
-  onHalt: () => void = () => undefined;
+  /** The same, in the next operation of this name ({@link operationName}). */
+  haltAt: string | undefined;
+  onHalt: (operation: string, isNamed: boolean) => void = () => undefined;
   /** What its disks flushed of the WAL last. */
   readonly durableWal = new DurableTail();
 
@@ -161,20 +163,24 @@ export class SimulatedNode {
     this.#isServing = false;
     this.failNext = undefined;
     this.haltAfter = undefined;
+    this.haltAt = undefined;
   }
 
   #newDisk(): SimulatedDisk {
     const { time, random } = this.#options;
     const disk = new SimulatedDisk(time, { seed: random.uint32() });
-    disk.onOperation = ({ kind }) => this.#faultOf(kind, disk);
+    disk.onOperation = (operation) => this.#faultOf(operation, disk);
     disk.watchSyncs = (path) => (path.startsWith('wal/') ? (pages) => this.durableWal.add(time.now, pages) : undefined);
     return disk;
   }
 
-  #faultOf(kind: string, disk: SimulatedDisk): DiskFault | undefined {
-    if (this.haltAfter !== undefined && this.haltAfter-- <= 0) {
+  #faultOf(operation: DiskOperation, disk: SimulatedDisk): DiskFault | undefined {
+    const { kind } = operation;
+    const isNamed = this.haltAt !== undefined && this.haltAt === operationName(operation);
+    if (isNamed || (this.haltAfter !== undefined && this.haltAfter-- <= 0)) {
+      this.haltAt = undefined;
       this.haltAfter = undefined;
-      this.#options.time.soon(() => this.onHalt());
+      this.#options.time.soon(() => this.onHalt(operationName(operation), isNamed));
       return { halt: true };
     }
     if (this.failNext === kind) {
@@ -201,4 +207,12 @@ export class SimulatedNode {
     const text = Object.entries(all).map(([name, value]) => `${name}=${value}`);
     return { ...parseBrokerConfig(text.join('\n')).config, ...overrides };
   }
+}
+
+/** What a process does to its disk, by kind of file: `wal.sync`, `log.write`, `state.rename` … */
+export function operationName({ kind, path }: Pick<DiskOperation, 'kind' | 'path'>): string {
+  const [directory = '', name] = path.split('/');
+  if (directory !== 'topics') return `${directory.replace(/[^a-z].*$/, '') || 'data'}.${kind}`;
+  const area = name === undefined ? 'topics' : path.endsWith('.log') ? 'log' : /index$/.test(path) ? 'index' : 'state';
+  return `${area}.${kind}`;
 }
