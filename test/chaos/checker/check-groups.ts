@@ -2,20 +2,19 @@
 import type { ClientEvent } from '../history/history.ts';
 import { type Operation, polled } from '../history/operation.ts';
 import { KnownMaximum } from './check-order.ts';
-import type { Observations } from './observations.ts';
+import type { Observations, TopicLives } from './observations.ts';
 import type { Findings } from './violation.ts';
 
 const NONE = -1;
 
-/** `before`: key → the key of the deleted partition whose name it has. */
 export function checkGroups(
   operations: readonly Operation[],
   observations: Observations,
   findings: Findings,
-  before: ReadonlyMap<number, number>,
+  lives: TopicLives,
 ): void {
   const registers = readRegisters(operations);
-  checkRegisters(operations, registers, findings, before);
+  checkRegisters(operations, registers, findings, lives);
   checkRewinds(operations, registers, findings);
   checkSkips(operations, observations, findings);
 }
@@ -56,7 +55,7 @@ function checkRegisters(
   operations: readonly Operation[],
   registers: Map<string, Register>,
   findings: Findings,
-  predecessor: ReadonlyMap<number, number>,
+  { before: predecessor, deletedAt }: TopicLives,
 ): void {
   /** A commit names a topic by its name: one with an unknown outcome may be done for the topic that was made anew. */
   const isLeftOver = (group: string, key: number, offset: number): boolean => {
@@ -71,7 +70,9 @@ function checkRegisters(
     for (const [key, offset] of Object.entries(offsets)) {
       const { known, tried, unknown } = registers.get(`${group}/${key}`)!;
       const before = known.before(operation.invoke);
-      if (offset < before && !unknown.has(offset)) {
+      const isGone =
+        offset === NONE && (deletedAt.get(Number(key)) ?? Number.POSITIVE_INFINITY) < operation.completion!.index;
+      if (offset < before && !unknown.has(offset) && !isGone) {
         findings.add(
           'committed-offset-back',
           operation.completion!,

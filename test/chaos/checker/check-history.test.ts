@@ -461,6 +461,29 @@ describe('checkHistory()', () => {
     expect(late.kinds).toEqual([]);
   });
 
+  it('lets the committed offset of a deleted topic go, and not come back', () => {
+    expect(
+      story().committed(1, 'commit', 3).nemesis(Mark.topicDeleted, [7]).committed(2, 'committed', -1).kinds,
+    ).toEqual([]);
+    const again = story().committed(1, 'commit', 3).nemesis(Mark.topicDeleted, [7]);
+    again.nemesis(Mark.topicRecreated, { keys: [8], replaces: [7] });
+    again
+      .invoke(2, 'committed', { group: 'g', offsets: {} })
+      .complete(2, 'ok', 'committed', { group: 'g', offsets: { 8: 3 } });
+    expect(again.kinds).toEqual(['committed-offset-phantom']);
+  });
+
+  it('takes a request with an unknown outcome to a deleted topic for possible in the one made anew', () => {
+    const late = story()
+      .invoke(1, 'send', [['send', 7, 10]])
+      .complete(1, 'info', 'send', [['send', 7, 10]])
+      .nemesis(Mark.topicDeleted, [7])
+      .nemesis(Mark.topicRecreated, { keys: [8], replaces: [7] })
+      .invoke(2, 'poll', [['poll']])
+      .complete(2, 'ok', 'poll', [['poll', { 8: [[0, 10]] }]]);
+    expect(late.kinds).toEqual([]);
+  });
+
   it('calls a committed offset that went back to none a step back', () => {
     expect(story().committed(1, 'commit', 3).committed(2, 'committed', -1).kinds).toEqual(['committed-offset-back']);
   });

@@ -10,7 +10,7 @@ import { checkContents } from './check-contents.ts';
 import { checkGroups } from './check-groups.ts';
 import { checkOrder } from './check-order.ts';
 import { checkSequences } from './check-sequences.ts';
-import { type Observations, observe, predecessors } from './observations.ts';
+import { type Observations, observe, topicLives } from './observations.ts';
 import { Findings, type Violation, type ViolationKind } from './violation.ts';
 
 export interface Verdict {
@@ -40,8 +40,8 @@ export interface Statistics {
 
 export function checkHistory(events: readonly HistoryEvent[]): Verdict {
   const operations = pairOperations(events);
-  const before = predecessors(events);
-  const observations = observe(operations, before);
+  const lives = topicLives(events);
+  const observations = observe(operations, lives.before);
   const findings = new Findings();
   const readToEnd = new Set<number>();
   for (const event of events) {
@@ -52,7 +52,7 @@ export function checkHistory(events: readonly HistoryEvent[]): Verdict {
   checkOrder(operations, observations, findings);
   checkSequences(operations, observations, readToEnd, findings);
   checkAnswers(events, operations, findings);
-  checkGroups(operations, observations, findings, before);
+  checkGroups(operations, observations, findings, lives);
   return {
     counts: Object.fromEntries(findings.counts),
     examples: findings.examples.sort((a, b) => a.index - b.index),

@@ -34,8 +34,24 @@ export interface KeyObservations {
 
 export type Observations = ReadonlyMap<number, KeyObservations>;
 
-/** key → the key of the deleted partition of the same name that it replaced. */
-export function predecessors(events: readonly HistoryEvent[]): ReadonlyMap<number, number> {
+/** What the history tells of topics that come and go. */
+export interface TopicLives {
+  /** key → the key of the deleted partition of the same name that it replaced. */
+  readonly before: ReadonlyMap<number, number>;
+  /** key → index of the event from which on its topic may be gone. */
+  readonly deletedAt: ReadonlyMap<number, number>;
+}
+
+export function topicLives(events: readonly HistoryEvent[]): TopicLives {
+  const deletedAt = new Map<number, number>();
+  for (const event of events) {
+    if (isClientEvent(event) || event.f !== Mark.topicDeleted) continue;
+    for (const key of event.value as number[]) deletedAt.set(key, event.index);
+  }
+  return { before: predecessors(events), deletedAt };
+}
+
+function predecessors(events: readonly HistoryEvent[]): ReadonlyMap<number, number> {
   const result = new Map<number, number>();
   for (const event of events) {
     if (isClientEvent(event) || event.f !== Mark.topicRecreated) continue;

@@ -50,6 +50,17 @@ export interface BrokerFacts {
   readonly leaders: number | null;
 }
 
+export interface ScrubbedReplica {
+  readonly name: string;
+  readonly broker: number;
+  readonly state: string;
+  /** Damaged places. */
+  readonly found: number;
+  /** Ranges that replicas hold differently. */
+  readonly mismatches: number;
+  readonly repaired: number;
+}
+
 export class ChaosCluster {
   readonly options: ChaosClusterOptions;
   readonly controls = new Map<number, ShimControl>();
@@ -120,7 +131,7 @@ export class ChaosCluster {
 
   /** Starts one broker again, in the control group of `processesFile` if given; returns when it serves, or where there is no quorum, when it accepts connections. */
   async restart(id: number, processesFile?: string): Promise<void> {
-    await this.#run(['restart', `${id}`], processesFile);
+    await this.#run(['restart', `${id}`], processesFile === undefined ? {} : { processesFile });
     this.#expectedDead.delete(id);
   }
 
@@ -220,6 +231,12 @@ export class ChaosCluster {
 
   async status(): Promise<BrokerFacts[]> {
     return JSON.parse(await this.#command('status', '--json')) as BrokerFacts[];
+  }
+
+  /** Has all partition files read and compared; what was found is repaired. */
+  async scrub(): Promise<ScrubbedReplica[]> {
+    // It ends with an error code if it found anything.
+    return JSON.parse(await this.#run(['scrub', '--json'], { mayFail: true })) as ScrubbedReplica[];
   }
 
   /** GET of a broker's HTTP port; undefined if it does not answer. */
@@ -360,7 +377,10 @@ export class ChaosCluster {
     return this.#run(args);
   }
 
-  #run(args: readonly string[], processesFile?: string): Promise<string> {
+  #run(
+    args: readonly string[],
+    { processesFile, mayFail = false }: { processesFile?: string; mayFail?: boolean } = {},
+  ): Promise<string> {
     const { directory, chaosDirectory, port, shim, heapMegabytes, program } = this.options;
     const env: NodeJS.ProcessEnv = {
       ...process.env,
@@ -375,7 +395,7 @@ export class ChaosCluster {
         : ['sh', ['-c', 'echo $$ > "$0" && exec "$@"', processesFile, program, ...args]];
     return new Promise((resolve, reject) => {
       execFile(file, all, { env, timeout: COMMAND_TIMEOUT_MS, maxBuffer: 1 << 24 }, (error, stdout, stderr) => {
-        if (error === null) resolve(stdout);
+        if (error === null || (mayFail && stdout !== '')) resolve(stdout);
         else reject(new Error(`cluster.sh ${args.join(' ')} failed: ${stderr || stdout || error.message}`));
       });
     });

@@ -85,6 +85,8 @@ export const Mark = {
   faultEnds: 'fault-ends',
   /** Value: keys that were read from their beginning to their end after everything was healed. */
   finalReads: 'final-reads',
+  /** From here on a topic may be gone; value: its keys. */
+  topicDeleted: 'topic-deleted',
   /** A topic was created again under the name of one that was deleted; value {keys, replaces}: keys of the new partitions and of the old ones. */
   topicRecreated: 'topic-recreated',
 } as const;

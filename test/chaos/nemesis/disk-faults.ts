@@ -138,36 +138,61 @@ export async function slowDisk(context: NemesisContext): Promise<void> {
   }
 }
 
-/** Flips bits in files of one broker while it is down: in its WAL, its partition files, or anything. Detected and repaired from its peers, never served. */
+/**
+ * Flips bits in files of one broker: in its WAL or anything while it is down, in its partition files also while it runs. Damage is detected, repaired from the peers, and never served; a search
+ * for damage afterwards leaves nothing.
+ */
 export async function flipBits(context: NemesisContext): Promise<void> {
   const { cluster, random } = context;
   while (context.hasTime) {
     const broker = await context.who('any');
-    const where = random.pick(['wal', 'partitions', 'any']);
+    const where = random.pick(['wal', 'partitions', 'partitions of a running broker', 'any']);
+    const isRunning = where.endsWith('running broker');
     await context.fault(`flipped bits: ${where}`, [broker], async () => {
-      await cluster.kill(broker);
+      if (!isRunning) await cluster.kill(broker);
       const flipped = flipBitsBelow(cluster.dataDirectory(broker), where, random);
-      let refused: string | undefined;
-      await cluster.restart(broker).catch((error: Error) => {
-        refused = error.message;
-      });
-      if (refused !== undefined) {
-        context.notes.push(`Broker ${broker} refused to start with damage in ${flipped.join(', ')}: ${refused}`);
-        // What an operator does: the disk is replaced, and the broker comes back with nothing.
-        await cluster.kill(broker);
-        rmSync(cluster.dataDirectory(broker), { recursive: true, force: true });
-        await cluster.restart(broker);
-      }
+      if (!isRunning) await restartDamaged(context, broker, flipped);
       return flipped.length > 0 ? `flipped in ${flipped.join(', ')}` : undefined;
     });
     // The next one to be damaged is another; the cluster has to be whole again before.
     if (!(await context.awaitReady(READY_TIMEOUT_MS))) {
-      context.notes.push(
-        `Broker ${broker} was not ready again ${READY_TIMEOUT_MS / 1000} s after its damage: ${await context.reasonsNotReady()}`,
-      );
+      const reasons = await context.reasonsNotReady();
+      context.failures.push(`Broker ${broker} was not ready ${READY_TIMEOUT_MS / 1000} s after its damage: ${reasons}`);
       return;
     }
-    await context.sleepBetween(1_000, 3_000);
+    await searchForDamage(context);
+    await context.sleepBetween(500, 2_000);
+  }
+}
+
+async function restartDamaged(context: NemesisContext, broker: number, flipped: readonly string[]): Promise<void> {
+  const { cluster } = context;
+  try {
+    await cluster.restart(broker);
+  } catch (error) {
+    context.notes.push(
+      `Broker ${broker} refused to start with damage in ${flipped.join(', ')}: ${(error as Error).message}`,
+    );
+    // What an operator does: the disk is replaced, and the broker comes back with nothing.
+    await cluster.kill(broker);
+    rmSync(cluster.dataDirectory(broker), { recursive: true, force: true });
+    await cluster.restart(broker);
+  }
+}
+
+/** Two searches: what the first finds it repairs, the second finds nothing. */
+async function searchForDamage({ cluster, notes, failures }: NemesisContext): Promise<void> {
+  const first = await cluster.scrub();
+  const bad = first.filter(({ found, mismatches }) => found + mismatches > 0);
+  if (bad.length === 0) return;
+  notes.push(
+    `A search found ${bad.map(({ name, broker, found, mismatches, repaired }) => `${found} damaged and ${mismatches} different places of ${name} on broker ${broker}, and repaired ${repaired}`).join('; ')}`,
+  );
+  for (const { name, broker, found, mismatches, state } of await cluster.scrub()) {
+    if (state === 'whole' && found + mismatches === 0) continue;
+    failures.push(
+      `Partition ${name} on broker ${broker} was not repaired: ${state}, ${found} damaged, ${mismatches} different`,
+    );
   }
 }
 
@@ -176,7 +201,7 @@ function flipBitsBelow(directory: string, where: string, random: SeededRandom): 
   const isWal = (path: string): boolean => path.includes('/wal/');
   const isPartition = (path: string): boolean => path.includes('/topics/');
   const chosen = all.filter((path) =>
-    where === 'wal' ? isWal(path) : where === 'partitions' ? isPartition(path) : true,
+    where === 'wal' ? isWal(path) : where.startsWith('partitions') ? isPartition(path) : true,
   );
   const flipped: string[] = [];
   for (const path of random.shuffle(chosen).slice(0, 2)) {

@@ -67,6 +67,7 @@ export class TopicChurn {
     const life = this.#use(own);
     await pause(random.between(LIFE_MS.min, LIFE_MS.max));
     if (!isLast) {
+      recorder.nemesis(Mark.topicDeleted, this.#keys);
       const deleted = this.#delete(id);
       await Promise.race([deleted, pause(OVERLAP_MS)]);
       life.stop();
