@@ -12,7 +12,8 @@ export async function squeezeMemory(context: NemesisContext): Promise<void> {
   const { cluster, random } = context;
   while (context.hasTime) {
     const broker = await context.who(random.pick(['leader', 'follower', 'any']));
-    await context.fault('memory squeezed', [broker], async () => {
+    const isHard = random.chance(0.5);
+    await context.fault(isHard ? 'memory taken away' : 'memory squeezed', [broker], async () => {
       // Memory is counted where it is first used: the process has to begin in its group.
       await cluster.kill(broker);
       const limit = new MemoryLimit(`flotilla-chaos-${cluster.kafkaPort(broker)}`);
@@ -22,9 +23,10 @@ export async function squeezeMemory(context: NemesisContext): Promise<void> {
         let lowest = Number.POSITIVE_INFINITY;
         for (let i = 0; i < SQUEEZES && cluster.pid(broker) !== undefined; i++) {
           cluster.mayEnd(broker);
-          // Less and less, until nothing more can be taken from it.
           let bytes = limit.usageBytes;
-          while (cluster.pid(broker) !== undefined && limit.set(bytes - STEP_BYTES)) bytes -= STEP_BYTES;
+          limit.set(bytes);
+          // Less and less, until nothing more can be taken from it: the next allocation is its death.
+          while (isHard && cluster.pid(broker) !== undefined && limit.set(bytes - STEP_BYTES)) bytes -= STEP_BYTES;
           lowest = Math.min(lowest, bytes);
           await context.sleepBetween(300, 1_500);
         }

@@ -35,7 +35,8 @@ const DELETE_VERSION = 6;
 const METADATA_VERSION = 10;
 const STEPS_PER_SECOND = 20;
 const WINDOW = 5;
-const SEND_DEADLINE_MS = 4_000;
+/** What the deletion leaves open is given up after it. */
+const SEND_DEADLINE_MS = 1_500;
 const RETRY_PAUSE_MS = 100;
 const LIFE_MS = { min: 600, max: 2_500 } as const;
 /** How long the topic is used while its deletion is asked for. */
