@@ -5,14 +5,12 @@
  * all in one with the load generator: the same load would then get different shares. In a control group of its own the whole measurement is one group, whoever started what.
  */
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
-import { getPriority } from 'node:os';
 import { join } from 'node:path';
 
 /** Version 1 of control groups; with version 2 a login session is a group already, and autogroup has no say. */
 const CPU_CONTROLLER = '/sys/fs/cgroup/cpu';
-const SHARES_DEFAULT = 1024;
-/** What one step of `nice` means to the scheduler. */
-const WEIGHT_PER_NICE = 1.25;
+/** As much as three brokers and a client would have as sessions of their own. */
+const SHARES = 4 * 1024;
 
 export class CpuGroup {
   /** For the environment of the results. */
@@ -29,9 +27,7 @@ export class CpuGroup {
       const directory = join(CPU_CONTROLLER, `flotilla-bench-${process.pid}`);
       try {
         mkdirSync(directory);
-        // Who was started with `nice` stays so towards everybody outside of the group.
-        const shares = Math.max(2, Math.round(SHARES_DEFAULT * WEIGHT_PER_NICE ** -getPriority()));
-        writeFileSync(join(directory, 'cpu.shares'), `${shares}`);
+        writeFileSync(join(directory, 'cpu.shares'), `${SHARES}`);
         writeFileSync(join(directory, 'cgroup.procs'), `${process.pid}`);
         return new CpuGroup('one control group for all brokers and clients', directory);
       } catch {

@@ -95,19 +95,27 @@ export class Context {
     return this.#takeSnapshot();
   }
 
-  /** A new topic that lives until the end of the cell. */
-  async createTopic(partitions: number): Promise<TopicLeaders & { readonly topic: string }> {
+  /** A new topic that lives until the end of the cell; returns `serveMs` after its leaders are known. */
+  async createTopic(
+    partitions: number,
+    { serveMs = SERVE_MS }: { readonly serveMs?: number } = {},
+  ): Promise<TopicLeaders & { readonly topic: string }> {
     const topic = `bench-${process.pid}-${topicsMade++}`;
     const [bootstrap] = this.system.endpoints;
     this.#topics.push(topic);
     const { replicationFactor } = this;
-    return { ...(await createTopic(bootstrap!, { name: topic, partitions, replicationFactor })), topic };
+    const leaders = await createTopic(bootstrap!, { name: topic, partitions, replicationFactor });
+    await sleep(serveMs);
+    return { ...leaders, topic };
   }
 
   async deleteTopics(): Promise<void> {
     for (const topic of this.#topics.splice(0)) await deleteTopic(this.system.endpoints[0]!, topic);
   }
 }
+
+/** Kafka's metadata names leaders a moment before they serve. */
+const SERVE_MS = 1_000;
 
 let topicsMade = 0;
 
