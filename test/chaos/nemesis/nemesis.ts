@@ -23,8 +23,10 @@ export interface FaultRecord {
   to: number;
   /** What shows that it took effect; undefined: nothing does. */
   evidence: string | undefined;
-  /** From where recovery is measured: a fault that takes the quorum away can be recovered from only after it ends. */
+  /** From where recovery is measured: a fault that takes the quorum away can be recovered from only when that may come back, at the latest after the fault. */
   recoverFrom: 'begin' | 'end';
+  /** When the quorum that it took away may have come back, because the first broker was started again: from then on recovery is measured. */
+  quorumBackAt?: number;
 }
 
 export interface NemesisOptions {
@@ -135,6 +137,8 @@ export class NemesisContext {
 
   /** Call before anything is done that may bring a majority back. */
   quorumBack(): void {
+    const fault = this.faults.at(-1);
+    if (fault !== undefined) fault.quorumBackAt = this.#recorder.now();
     this.#recorder.nemesis(Mark.quorumBack, null);
   }
 

@@ -211,7 +211,7 @@ function drawRecoveries(top: number, recoveriesMs: readonly number[]): string[] 
     text(
       24,
       top,
-      'Recovery: the longest silence of a partition in each fault (after its end, if it took the quorum away)',
+      'Recovery: the longest silence of a partition in each fault (from the start of the first broker on, if the quorum was lost)',
       { weight: 'bold' },
     ),
   ];

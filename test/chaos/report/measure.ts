@@ -138,7 +138,7 @@ function spansOf(sends: readonly [number, number][]): Span[] {
   return spans;
 }
 
-/** Of each fault that took effect: the longest silence of a partition that it touches, from its begin on; if it took the quorum away, what is left of the silence when it ends. */
+/** Of each fault that took effect: the longest silence of a partition that it touches, from its begin on; if it took the quorum away, what is left of the silence when the first broker is started again. */
 function recoveries(
   faults: readonly FaultRecord[],
   byKey: ReadonlyMap<number, [number, number][]>,
@@ -148,9 +148,10 @@ function recoveries(
     sends.map(([, acknowledged]) => acknowledged).sort((a, b) => a - b),
   );
   const result: number[] = [];
-  for (const { from, to, recoverFrom, evidence } of faults) {
+  for (const { from, to, recoverFrom, quorumBackAt, evidence } of faults) {
     if (evidence === undefined || !Number.isFinite(to)) continue;
-    const [since, until] = recoverFrom === 'begin' ? [from, to] : [to, to];
+    const end = quorumBackAt ?? to;
+    const [since, until] = recoverFrom === 'begin' ? [from, to] : [end, end];
     let slowest = 0;
     let isComplete = true;
     for (const times of timesOf) {
