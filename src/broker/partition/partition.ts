@@ -275,7 +275,8 @@ export class Partition implements PartitionLog {
     const { voters, votersOutgoing } = this.group.membership;
     const replicas = Math.max(voters.length, votersOutgoing.length);
     const required = settings.minInsyncReplicas;
-    if (this.isReady && this.group.inSyncBrokers.length < required) return undefined;
+    // A leader is in sync with itself.
+    if (required > 1 && this.isReady && this.group.inSyncBrokers.length < required) return undefined;
     return required > Math.floor(replicas / 2) + 1 ? required : 0;
   }
 
