@@ -164,6 +164,23 @@ describe.skipIf('missing' in compileShim(tmpdir()))('the shim', () => {
     expect(control.count('deaths')).toBe(1);
   });
 
+  it('kills the process at a named point, right before or right after', () => {
+    const script: Command[] = [
+      ['write', 'x.new', 'A', 0],
+      ['rename', 'x.new', 'x'],
+      ['write', 'y.new', 'B', 0],
+      ['rename', 'y.new', 'y'],
+      ['write', 'z', 'C', 0],
+    ];
+    control.dieAt({ name: '', when: 'before', operation: 'rename', path: '/y' }, 1);
+    run(...script);
+    expect([content('x'), content('y'), content('y.new')]).toEqual(['A', undefined, 'B']);
+    control.dieAt({ name: '', when: 'after', operation: 'rename', path: '/' }, 2);
+    run(...script);
+    expect([content('y'), content('z')]).toEqual(['B', undefined]);
+    expect(control.count('deaths')).toBe(2);
+  });
+
   it('moves the wall clock', () => {
     control.set('clockOffsetNs', -3_600e9);
     const [now] = run(['now', '']).output;

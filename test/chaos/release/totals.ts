@@ -85,10 +85,14 @@ export function totalsTable(totals: readonly RunTotal[], names: readonly string[
   }
   const stalled = totals.filter(({ harnessStallMs }) => harnessStallMs > 500);
   const proofless = totals.filter(({ invalid }) => invalid.length > 0);
-  const notes = [
-    ...stalled.map(({ scenario, seed, harnessStallMs }) => `${scenario} ${seed}: ${harnessStallMs} ms`),
-    ...proofless.map(({ scenario, seed, invalid }) => `${scenario} ${seed} proves nothing: ${invalid.join('; ')}`),
-  ];
-  if (notes.length > 0) lines.push('', `The machine kept the harness itself from running: ${notes.join('; ')}.`);
+  const named = (runs: readonly string[]): string => runs.join('; ');
+  if (stalled.length > 0) {
+    const runs = stalled.map(({ scenario, seed, harnessStallMs }) => `${scenario} ${seed}: ${harnessStallMs} ms`);
+    lines.push('', `The machine kept the harness itself from running: ${named(runs)}.`);
+  }
+  if (proofless.length > 0) {
+    const runs = proofless.map(({ scenario, seed, invalid }) => `${scenario} ${seed}: ${invalid.join(', ')}`);
+    lines.push('', `These runs prove nothing: ${named(runs)}.`);
+  }
   return `${lines.join('\n')}\n`;
 }
