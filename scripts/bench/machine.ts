@@ -65,10 +65,11 @@ function firstLineOf(command: string, args: readonly string[]): string | undefin
 /** CPU time used until a moment, in seconds. */
 export interface CpuSnapshot {
   readonly atMs: number;
-  readonly brokers: number;
+  /** By process. */
+  readonly brokers: ReadonlyMap<number, number>;
   readonly client: number;
   /** Brokers of systems that are up but not being measured. */
-  readonly resting: number;
+  readonly resting: ReadonlyMap<number, number>;
   readonly kernelThreads: number;
   readonly busy: number;
   readonly steal: number;
@@ -98,9 +99,9 @@ export function takeSnapshot(brokerPids: readonly number[], restingPids: readonl
   }
   return {
     atMs: performance.now(),
-    brokers: cpuSecondsOf(brokerPids),
+    brokers: cpuByProcess(brokerPids),
     client: clientCpuSeconds(),
-    resting: cpuSecondsOf(restingPids),
+    resting: cpuByProcess(restingPids),
     kernelThreads: kernelTicks / TICKS_PER_SECOND,
     busy: (user + nice + system + irq + softirq) / TICKS_PER_SECOND,
     steal: steal / TICKS_PER_SECOND,
@@ -111,9 +112,9 @@ export function usageBetween(before: CpuSnapshot, after: CpuSnapshot): CpuUsage 
   const elapsedMs = after.atMs - before.atMs;
   const capacity = (elapsedMs / 1000) * availableParallelism();
   const share = (seconds: number): number => Math.max(0, seconds) / capacity;
-  const brokersSeconds = after.brokers - before.brokers;
+  const brokersSeconds = secondsBetween(before.brokers, after.brokers);
   const clientSeconds = after.client - before.client;
-  const resting = after.resting - before.resting;
+  const resting = secondsBetween(before.resting, after.resting);
   const kernel = after.kernelThreads - before.kernelThreads;
   return {
     elapsedMs,
@@ -128,12 +129,25 @@ export function usageBetween(before: CpuSnapshot, after: CpuSnapshot): CpuUsage 
 
 /** CPU seconds, user and system, that these processes have used so far; those that are gone count nothing. */
 export function cpuSecondsOf(pids: readonly number[]): number {
-  let ticks = 0;
+  let sum = 0;
+  for (const seconds of cpuByProcess(pids).values()) sum += seconds;
+  return sum;
+}
+
+function cpuByProcess(pids: readonly number[]): ReadonlyMap<number, number> {
+  const used = new Map<number, number>();
   for (const pid of pids) {
     const fields = statOf(pid);
-    if (fields !== undefined) ticks += Number(fields[11]) + Number(fields[12]);
+    if (fields !== undefined) used.set(pid, (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND);
   }
-  return ticks / TICKS_PER_SECOND;
+  return used;
+}
+
+/** Of processes that are still there; what was killed meanwhile cannot be seen any more, and what was started has used nothing before. */
+function secondsBetween(before: ReadonlyMap<number, number>, after: ReadonlyMap<number, number>): number {
+  let sum = 0;
+  for (const [pid, seconds] of after) sum += seconds - (before.get(pid) ?? 0);
+  return sum;
 }
 
 /** Of this process and of those of its children that have ended. */
