@@ -16,6 +16,8 @@ const CREATE_TOPICS_VERSION = 4;
 const FIND_COORDINATOR_VERSION = 2;
 const CONNECT_TIMEOUT_MS = 1_000;
 const METADATA_TIMEOUT_MS = 1_500;
+/** After this time another broker is asked too. */
+const HEDGE_MS = 250;
 /** Pause between two looks for a leader that is not there. */
 const LOOK_PAUSE_MS = 50;
 
@@ -52,28 +54,55 @@ export class ClientNetwork {
     return RawConnection.open(this.#route(endpoint), CONNECT_TIMEOUT_MS);
   }
 
-  /** Asks any broker, one after the other; undefined if none answers. */
-  async askAny<A extends AnyApi>(
+  /** Asks brokers until one answers: the next one when the one before failed or has not answered for a moment, because one that starts or is paused would hold up its clients, not the cluster. Undefined if none answers. */
+  askAny<A extends AnyApi>(
     api: A,
     version: number,
     body: EncodableRequestOf<A>,
     timeoutMs = METADATA_TIMEOUT_MS,
   ): Promise<DecodedResponseOf<A> | undefined> {
-    for (let i = 0; i < this.bootstrap.length; i++) {
-      const endpoint = this.bootstrap[this.#next++ % this.bootstrap.length]!;
-      try {
-        const connection = await this.connect(endpoint);
-        try {
-          return await requestWithin(connection, api, version, body, timeoutMs);
-        } finally {
-          connection.close();
-        }
-      } catch (error) {
-        if (error instanceof InvariantError) throw error;
-        // This one is dead or does not answer; the next may.
-      }
+    const total = this.bootstrap.length;
+    return new Promise((resolve, reject) => {
+      let begun = 0;
+      let failed = 0;
+      let isSettled = false;
+      const next = (): void => {
+        if (begun === total || isSettled) return;
+        begun += 1;
+        const timer = setTimeout(next, HEDGE_MS);
+        const endpoint = this.bootstrap[this.#next++ % total]!;
+        this.#ask(endpoint, api, version, body, timeoutMs).then(
+          (answer) => {
+            clearTimeout(timer);
+            isSettled = true;
+            resolve(answer);
+          },
+          (error: unknown) => {
+            clearTimeout(timer);
+            failed += 1;
+            if (error instanceof InvariantError) reject(error);
+            else if (failed === total) resolve(undefined);
+            else next();
+          },
+        );
+      };
+      next();
+    });
+  }
+
+  async #ask<A extends AnyApi>(
+    endpoint: Endpoint,
+    api: A,
+    version: number,
+    body: EncodableRequestOf<A>,
+    timeoutMs: number,
+  ): Promise<DecodedResponseOf<A>> {
+    const connection = await this.connect(endpoint);
+    try {
+      return await requestWithin(connection, api, version, body, timeoutMs);
+    } finally {
+      connection.close();
     }
-    return undefined;
   }
 
   /** The leader as far as known; asks brokers if it is not, until the deadline (ms, of `performance.now`). Undefined if none was found. */
