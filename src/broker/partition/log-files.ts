@@ -12,7 +12,9 @@ import type { PartitionResources } from './partition-resources.ts';
 /** Directory of all partitions. */
 export const PARTITIONS_DIRECTORY = 'topics';
 /** Index entries worth two more files and two more syncs; a lookup scans the log for what is missing after a restart. */
-const INDEX_ENTRIES_MIN = 256;
+const INDEX_ENTRIES_MIN = 64;
+/** A segment with so many unsynced bytes is synced without waiting for a checkpoint. */
+const SYNC_EARLY_BYTES = 2 * 1024 * 1024;
 /** Kafka allows 249 characters for a topic; with partition and replica the name of a directory must not exceed 255. */
 const TOPIC_CHARACTERS_MAX = 200;
 
