@@ -60,6 +60,7 @@ export interface RunResult {
   readonly capabilities: Capabilities;
 }
 
+const PARTITIONS = 4;
 const WARM_UP_MS = 1_000;
 const AFTER_MS = 2_000;
 const READY_TIMEOUT_MS = 60_000;
@@ -113,7 +114,7 @@ export async function runScenario(options: RunOptions): Promise<RunResult> {
       recorder,
       seed: random.uint32(),
       replicationFactor: 3,
-      partitions: 4,
+      partitions: PARTITIONS,
       stepsPerSecond: 15,
       requestTimeoutMs: 2_000,
       hasLargeRecords: scenario.hasLargeRecords ?? false,
@@ -130,6 +131,7 @@ export async function runScenario(options: RunOptions): Promise<RunResult> {
       random: random.fork(),
       durationMs: options.seconds * 1000,
       ...(scenario.churn === true ? { churn: workload.churn(random.fork()) } : {}),
+      ...(scenario.shrinking === true ? { shrinking: workload.shrinking(random.fork()) } : {}),
     });
     const watcher = watch(cluster, recorder, failures, stalls);
     try {
@@ -188,7 +190,7 @@ export async function runScenario(options: RunOptions): Promise<RunResult> {
   const verdict = checkHistory(recorder.events);
   for (const [kind, count] of Object.entries(verdict.counts)) failures.push(`${count} × ${kind}`);
   const measurement = measure(recorder.events, faults, stalls);
-  for (const { key, spans } of measurement.partitions) {
+  for (const { key, spans } of measurement.partitions.slice(0, PARTITIONS)) {
     if (healedAtSeconds === undefined || (spans.at(-1)?.to ?? 0) > healedAtSeconds) continue;
     failures.push(`Partition ${key} acknowledged nothing after everything was healed`);
   }

@@ -33,7 +33,7 @@ import {
   rollingRestart,
   stallOften,
 } from './nemesis/process-faults.ts';
-import { changeMembership, churnTopics } from './nemesis/topic-faults.ts';
+import { changeMembership, churnTopics, deleteRecords } from './nemesis/topic-faults.ts';
 
 export interface Scenario {
   readonly name: string;
@@ -55,6 +55,8 @@ export interface Scenario {
   readonly memoryLimits?: true;
   /** A topic comes and goes beside the load. */
   readonly churn?: true;
+  /** The records of a topic are deleted beside the load. */
+  readonly shrinking?: true;
   /** Records of up to 8 kB instead of 256 bytes. */
   readonly hasLargeRecords?: true;
   readonly properties?: Readonly<Record<string, string>>;
@@ -261,6 +263,14 @@ export const SCENARIOS: readonly Scenario[] = [
     proves: 'A topic deleted and made again under its name, with clients on it, while brokers are killed and paused',
     act: churnTopics,
     churn: true,
+    ...smallFiles,
+  },
+  {
+    name: 'delete-records',
+    proves:
+      'Records deleted from the beginning of partitions while brokers are killed and paused: they stay deleted, others do not go',
+    act: deleteRecords,
+    shrinking: true,
     ...smallFiles,
   },
   {

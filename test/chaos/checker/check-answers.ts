@@ -2,6 +2,7 @@
 import { type HistoryEvent, isClientEvent, Mark } from '../history/history.ts';
 import { type Operation, placed, polled } from '../history/operation.ts';
 import { KnownMaximum } from './check-order.ts';
+import type { Observations } from './observations.ts';
 import type { Findings } from './violation.ts';
 
 /** Error names that the checks below react to; whoever records errors uses them. */
@@ -17,10 +18,12 @@ export const CheckedError = {
 export function checkAnswers(
   events: readonly HistoryEvent[],
   operations: readonly Operation[],
+  observations: Observations,
   findings: Findings,
 ): void {
   checkHighWatermarks(operations, findings);
-  checkKnownEnds(operations, findings);
+  checkKnownEnds(operations, observations, findings);
+  checkDeleted(operations, findings);
   checkQuorum(events, operations, findings);
   for (const { f, completion } of operations) {
     const error = completion?.error;
@@ -61,7 +64,7 @@ function checkHighWatermarks(operations: readonly Operation[], findings: Finding
 }
 
 /** ListOffsets is linearizable, and an offset up to the known end is never out of range. */
-function checkKnownEnds(operations: readonly Operation[], findings: Findings): void {
+function checkKnownEnds(operations: readonly Operation[], observations: Observations, findings: Findings): void {
   const ends = new Map<number, KnownMaximum>();
   const endOf = (key: number): KnownMaximum => {
     let end = ends.get(key);
@@ -96,13 +99,40 @@ function checkKnownEnds(operations: readonly Operation[], findings: Findings): v
     } else if (operation.f === 'poll' && at.error?.[0] === CheckedError.offsetOutOfRange) {
       const [, key, offset] = at.error as [string, number, number];
       const before = endOf(key).before(operation.invoke);
-      if (offset <= before) {
+      if (offset <= before && offset >= (observations.get(key)?.mayBeDeletedBelow ?? 0)) {
         findings.add(
           'false-out-of-range',
           at,
           `Offset ${offset} of key ${key} was refused, but ${before} was known before`,
         );
       }
+    }
+  }
+}
+
+/** What is known to be deleted is not read any more. */
+function checkDeleted(operations: readonly Operation[], findings: Findings): void {
+  const starts = new Map<number, KnownMaximum>();
+  for (const operation of operations) {
+    if (operation.f !== 'delete-records' || operation.type !== 'ok') continue;
+    for (const [key, start] of Object.entries(operation.completion!.value)) {
+      const known = starts.get(Number(key)) ?? new KnownMaximum();
+      starts.set(Number(key), known);
+      known.add(operation.completion!, start);
+    }
+  }
+  for (const known of starts.values()) known.seal();
+  for (const operation of operations) {
+    if (operation.f !== 'poll' || operation.completion === undefined) continue;
+    for (const { key, records } of polled(operation)) {
+      const start = starts.get(key)?.before(operation.invoke) ?? 0;
+      const first = records[0];
+      if (first === undefined || first[0] >= start) continue;
+      findings.add(
+        'deleted-read',
+        operation.completion,
+        `Offset ${first[0]} of key ${key} was read, but the log was known to begin at ${start}`,
+      );
     }
   }
 }

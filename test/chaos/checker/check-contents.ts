@@ -43,6 +43,7 @@ function checkValue(known: KeyObservations, sent: SentValue, complete: boolean, 
     );
   }
   if (operation.type !== 'ok' || sent.read || !complete) return;
+  if ((acknowledgedOffset ?? 0) < known.mayBeDeletedBelow) return;
   const where = acknowledgedOffset === undefined ? 'at an unknown offset' : `at offset ${acknowledgedOffset}`;
   if (acknowledgedOffset !== undefined && acknowledgedOffset <= known.highestRead) {
     findings.add(
@@ -62,11 +63,11 @@ function checkValue(known: KeyObservations, sent: SentValue, complete: boolean, 
 function checkDense(known: KeyObservations, findings: Findings): void {
   let expected = 0;
   for (const offset of known.order) {
-    if (offset !== expected) {
+    if (offset > Math.max(expected, known.mayBeDeletedBelow)) {
       findings.add(
         'offset-gap',
         { index: -1, time: 0 },
-        `Key ${known.key} has nothing at offsets ${expected} to ${offset - 1}`,
+        `Key ${known.key} has nothing at offsets ${Math.max(expected, known.mayBeDeletedBelow)} to ${offset - 1}`,
       );
     }
     expected = offset + 1;

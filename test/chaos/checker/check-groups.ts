@@ -137,9 +137,10 @@ function checkSkips(operations: readonly Operation[], observations: Observations
   for (const { group, key, offsets, last } of polledBy.values()) {
     let highest = -1;
     for (const offset of offsets) highest = Math.max(highest, offset);
-    for (const offset of observations.get(key)!.order) {
+    const { order, mayBeDeletedBelow } = observations.get(key)!;
+    for (const offset of order) {
       if (offset >= highest) break;
-      if (offsets.has(offset)) continue;
+      if (offsets.has(offset) || offset < mayBeDeletedBelow) continue;
       findings.add('group-skip', last, `Group ${group} polled key ${key} up to ${highest} without ${offset}`);
     }
   }

@@ -54,6 +54,9 @@ class Story {
     this.invoke(process, f, f === 'commit' ? value : { group: 'g', offsets: {} });
     return this.complete(process, type, f, value);
   }
+  deleted(process: number, below: number, type: 'ok' | 'info' = 'ok'): this {
+    return this.invoke(process, 'delete-records', { 7: below }).complete(process, type, 'delete-records', { 7: below });
+  }
   nemesis(f: string, value: unknown = null): this {
     return this.#push('nemesis', 'info', f, value);
   }
@@ -298,6 +301,16 @@ const PLANTED: Record<ViolationKind, { story: Story; also?: ViolationKind[] }> =
       .complete(2, 'fail', 'poll', [['poll', {}]], { error: ['offset-out-of-range', 7, 1] })
       .finally([[0, 10]]),
   },
+  'deleted-read': {
+    story: story()
+      .sent(1, 10, 0)
+      .sent(1, 11, 1)
+      .deleted(2, 1)
+      .finally([
+        [0, 10],
+        [1, 11],
+      ]),
+  },
   resurrected: {
     story: story()
       .sent(1, 10, 0)
@@ -459,6 +472,21 @@ describe('checkHistory()', () => {
       .committed(2, 'commit', 5)
       .committed(3, 'committed', 3);
     expect(late.kinds).toEqual([]);
+  });
+
+  it('does not miss what somebody asked to delete, known to be done or not', () => {
+    for (const type of ['ok', 'info'] as const) {
+      const sent = story().sent(1, 10, 0).sent(1, 11, 1).sent(1, 12, 2).deleted(2, 2, type);
+      sent
+        .invoke(3, 'poll', [['poll']])
+        .complete(3, 'fail', 'poll', [['poll', {}]], { error: ['offset-out-of-range', 7, 0] });
+      expect(sent.finally([[2, 12]]).kinds).toEqual([]);
+    }
+  });
+
+  it('misses what is gone above what was deleted', () => {
+    const sent = story().sent(1, 10, 0).sent(1, 11, 1).sent(1, 12, 2).deleted(2, 1);
+    expect(sent.finally([[2, 12]]).kinds).toEqual(['lost-write']);
   });
 
   it('lets the committed offset of a deleted topic go, and not come back', () => {

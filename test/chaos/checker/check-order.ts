@@ -26,7 +26,7 @@ function checkPolls(operations: readonly Operation[], observations: Observations
     }
     for (const key of rebalanced) position.delete(key);
     for (const { key, records } of polled(operation)) {
-      const { rank, order } = observations.get(key)!;
+      const { rank, order, mayBeDeletedBelow } = observations.get(key)!;
       let previous = position.get(key);
       records.forEach(([offset], i) => {
         if (previous !== undefined && !(rebalanced.has(key) && i > 0)) {
@@ -37,7 +37,7 @@ function checkPolls(operations: readonly Operation[], observations: Observations
               at,
               `Process ${operation.process} polled offset ${offset} of key ${key} after ${previous}`,
             );
-          } else if (rank.get(offset)! > rank.get(previous)! + 1) {
+          } else if (rank.get(offset)! > rank.get(previous)! + 1 && offset > mayBeDeletedBelow) {
             findings.add(
               within ? 'int-poll-skip' : 'poll-skip',
               at,

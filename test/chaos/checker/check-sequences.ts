@@ -28,7 +28,11 @@ export function checkSequences(
       let isJudged = true;
       for (const { key, value } of attempted(batch)) {
         isJudged &&= readToEnd.has(key);
-        for (const offset of observations.get(key)!.sent.get(value)!.offsets) {
+        const { sent, mayBeDeletedBelow } = observations.get(key)!;
+        const { offsets } = sent.get(value)!;
+        for (const offset of offsets) {
+          // What was before it may be gone.
+          if (offset < mayBeDeletedBelow) absent = undefined;
           isPresent = true;
           if (offset < previousOffset) {
             findings.add(

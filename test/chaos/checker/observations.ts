@@ -24,6 +24,8 @@ export interface KeyObservations {
   readonly neverSent: { readonly offset: number; readonly value: number; readonly at: ClientEvent }[];
   /** Values of a deleted topic of the same name that were read here although their sends had a known outcome. */
   readonly resurrected: { readonly offset: number; readonly value: number; readonly at: ClientEvent }[];
+  /** Somebody asked for the deletion of all records below this offset; 0: nobody did. What is missing there is not missed. */
+  mayBeDeletedBelow: number;
   /** Highest offset that any poll returned; −1: none. */
   highestRead: number;
   /** All offsets seen, ascending. */
@@ -78,6 +80,7 @@ export function observe(
         conflicts: [],
         neverSent: [],
         resurrected: [],
+        mayBeDeletedBelow: 0,
         highestRead: -1,
         order: [],
         rank: new Map(),
@@ -93,6 +96,13 @@ export function observe(
       const { sent } = of(key);
       if (sent.has(value)) throw new Error(`Value ${value} of key ${key} was sent twice by the workload`);
       sent.set(value, { value, operation, offsets: new Set(), read: false, acknowledgedOffset: undefined });
+    }
+  }
+  for (const operation of operations) {
+    if (operation.f !== 'delete-records' || operation.type === 'fail') continue;
+    for (const [key, offset] of Object.entries(operation.invoke.value)) {
+      const known = of(Number(key));
+      known.mayBeDeletedBelow = Math.max(known.mayBeDeletedBelow, offset);
     }
   }
   const see = (known: KeyObservations, offset: number, value: number, at: ClientEvent): void => {

@@ -27,6 +27,7 @@ export const VIOLATIONS = {
   'ack-without-quorum': 'A record was acknowledged while no majority of the brokers could take part',
   'false-out-of-range': 'An offset was called out of range that was known to exist',
   'corrupt-read': 'A batch with a wrong checksum was served',
+  'deleted-read': 'A record was read below an offset up to which deletion had been confirmed before the read began',
   resurrected:
     'A record of a deleted topic that had been acknowledged or refused was read from the topic made anew under its name',
   'sequence-broken':

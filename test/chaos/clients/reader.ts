@@ -17,6 +17,7 @@ const FETCH_VERSION = 11;
 const LIST_OFFSETS_VERSION = 5;
 const FETCH_BYTES = 512 * 1024;
 const END = -1;
+const START = -2;
 const RETRY_PAUSE_MS = 50;
 
 export interface ReaderOptions {
@@ -120,6 +121,7 @@ export class PartitionReader {
             : [nameOfCode(answer.errorCode)],
         );
         await pause(RETRY_PAUSE_MS);
+        if (answer.errorCode === ErrorCode.OFFSET_OUT_OF_RANGE) await this.#goToStart();
         return false;
       }
       const records = readFrom(answer.records, this.position);
@@ -144,6 +146,24 @@ export class PartitionReader {
 
   close(): void {
     this.#leader.close();
+  }
+
+  /** Goes on where the log begins if that is behind the position: a consumer's `auto.offset.reset`. */
+  async #goToStart(): Promise<void> {
+    const { recorder, requestTimeoutMs } = this.#options;
+    const connection = await this.#leader.get(500);
+    if (connection === undefined) return;
+    try {
+      const { topic, partition } = this.#leader;
+      const { errorCode, offset } = await listOffset(connection, topic, partition, START, requestTimeoutMs);
+      if (errorCode !== 0 || offset <= this.position) return;
+      this.position = offset;
+      recorder.client(this.#process, 'invoke', 'assign', [this.#key]);
+      recorder.client(this.#process, 'ok', 'assign', [this.#key]);
+    } catch {
+      // The next poll fails again, and comes here again.
+      this.#leader.lose();
+    }
   }
 
   #failed(error: readonly (string | number)[]): void {
@@ -173,6 +193,27 @@ function readFrom(bytes: Uint8Array | null, position: number): [number, number][
   return records;
 }
 
+async function listOffset(
+  connection: RawConnection,
+  topic: string,
+  partition: number,
+  timestamp: number,
+  timeoutMs: number,
+): Promise<{ errorCode: number; offset: number }> {
+  const { topics } = await requestWithin(
+    connection,
+    listOffsetsApi,
+    LIST_OFFSETS_VERSION,
+    {
+      replicaId: -1,
+      isolationLevel: 0,
+      topics: [{ name: topic, partitions: [{ partitionIndex: partition, timestamp }] }],
+    },
+    timeoutMs,
+  );
+  return topics[0]!.partitions[0]!;
+}
+
 /** Asks leaders for the ends of partitions. */
 export class EndReader {
   readonly #options: ReaderOptions;
@@ -196,18 +237,8 @@ export class EndReader {
     if (connection === undefined) return undefined;
     recorder.client(this.#process, 'invoke', 'list-offsets', {});
     try {
-      const { topics } = await requestWithin(
-        connection,
-        listOffsetsApi,
-        LIST_OFFSETS_VERSION,
-        {
-          replicaId: -1,
-          isolationLevel: 0,
-          topics: [{ name: leader.topic, partitions: [{ partitionIndex: leader.partition, timestamp: END }] }],
-        },
-        requestTimeoutMs,
-      );
-      const { errorCode, offset } = topics[0]!.partitions[0]!;
+      const { topic, partition } = leader;
+      const { errorCode, offset } = await listOffset(connection, topic, partition, END, requestTimeoutMs);
       if (errorCode === 0) {
         recorder.client(this.#process, 'ok', 'list-offsets', { [key]: offset });
         return offset;

@@ -30,6 +30,8 @@ export interface OperationValues {
   committed: { readonly group: string; readonly offsets: OffsetsByKey };
   /** Asks the leaders for the ends of keys. */
   'list-offsets': OffsetsByKey;
+  /** Deletes all records below these offsets; completed with the new starts of the logs. */
+  'delete-records': OffsetsByKey;
 }
 export type OperationName = keyof OperationValues;
 export type EventType = 'invoke' | 'ok' | 'fail' | 'info';

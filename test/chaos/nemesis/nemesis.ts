@@ -7,6 +7,7 @@ import { type ClientNetwork, pause } from '../clients/network.ts';
 import type { ChaosCluster } from '../cluster/chaos-cluster.ts';
 import { Mark } from '../history/history.ts';
 import type { Recorder } from '../history/recorder.ts';
+import type { ShrinkingTopic } from '../workload/shrinking-topic.ts';
 import type { TopicChurn } from '../workload/topic-churn.ts';
 import { GROUP, TOPIC } from '../workload/workload.ts';
 
@@ -38,6 +39,8 @@ export interface NemesisOptions {
   readonly durationMs: number;
   /** What makes and deletes a topic, if the scenario has it. */
   readonly churn?: TopicChurn;
+  /** What deletes records, if the scenario has it. */
+  readonly shrinking?: ShrinkingTopic;
 }
 
 /** Who must not be chosen. */
@@ -53,16 +56,17 @@ export class NemesisContext {
   readonly notes: string[];
   /** What must not be: each makes the run fail. */
   readonly failures: string[];
-  readonly #churn: TopicChurn | undefined;
+  readonly #options: NemesisOptions;
   readonly #network: ClientNetwork;
   readonly #recorder: Recorder;
   readonly #deadlineMs: number;
 
-  constructor({ cluster, network, recorder, random, durationMs, churn }: NemesisOptions, parent?: NemesisContext) {
+  constructor(options: NemesisOptions, parent?: NemesisContext) {
+    const { cluster, network, recorder, random, durationMs } = options;
+    this.#options = options;
     this.faults = parent?.faults ?? [];
     this.notes = parent?.notes ?? [];
     this.failures = parent?.failures ?? [];
-    this.#churn = churn ?? parent?.churnOrNone;
     this.cluster = cluster;
     this.random = random;
     this.#network = network;
@@ -70,13 +74,14 @@ export class NemesisContext {
     this.#deadlineMs = performance.now() + durationMs;
   }
 
-  get churnOrNone(): TopicChurn | undefined {
-    return this.#churn;
+  get churn(): TopicChurn {
+    if (this.#options.churn === undefined) throw new Error('This scenario has no topic that comes and goes');
+    return this.#options.churn;
   }
 
-  get churn(): TopicChurn {
-    if (this.#churn === undefined) throw new Error('This scenario has no topic that comes and goes');
-    return this.#churn;
+  get shrinking(): ShrinkingTopic {
+    if (this.#options.shrinking === undefined) throw new Error('This scenario has no topic whose records are deleted');
+    return this.#options.shrinking;
   }
 
   /** False when the time for faults is over. */
@@ -90,8 +95,7 @@ export class NemesisContext {
 
   /** The same with less time, for one of several nemeses that take turns. */
   within(durationMs: number): NemesisContext {
-    const { cluster } = this;
-    const options = { cluster, network: this.#network, recorder: this.#recorder, random: this.random.fork() };
+    const options = { ...this.#options, random: this.random.fork() };
     return new NemesisContext({ ...options, durationMs: Math.min(durationMs, this.remainingMs) }, this);
   }
 

@@ -11,18 +11,31 @@ const LAST_LIFE_MS = 8_000;
 
 /** A topic is deleted and made again while brokers are killed and paused: clients use it, and nothing of an earlier life may come back. */
 export async function churnTopics(context: NemesisContext): Promise<void> {
-  const { random } = context;
-  const churn = context.churn;
-  const faults = (async () => {
-    const nemeses = [
-      (turn: NemesisContext) => killByRole(turn, ['leader', 'metadata-leader', 'any']),
-      (turn: NemesisContext) => pauseByRole(turn, ['leader', 'metadata-leader', 'any']),
-    ];
-    while (context.hasTime) await random.pick(nemeses)(context.within(random.between(3_000, 8_000)));
-  })();
+  const { churn } = context;
+  const faults = killAndPause(context);
   await live(context, churn);
   await faults;
   await churn.live(performance.now() + LAST_LIFE_MS + READY_TIMEOUT_MS, true);
+}
+
+async function killAndPause(context: NemesisContext): Promise<void> {
+  const { random } = context;
+  const nemeses = [
+    (turn: NemesisContext) => killByRole(turn, ['leader', 'metadata-leader', 'any']),
+    (turn: NemesisContext) => pauseByRole(turn, ['leader', 'metadata-leader', 'any']),
+  ];
+  while (context.hasTime) await random.pick(nemeses)(context.within(random.between(3_000, 8_000)));
+}
+
+/** Records are deleted from the beginning of their partitions while brokers are killed and paused: what was deleted stays deleted, and nothing else is gone. */
+export async function deleteRecords(context: NemesisContext): Promise<void> {
+  const { shrinking } = context;
+  await shrinking.start();
+  await context.fault('records deleted', [], async () => {
+    await killAndPause(context);
+    await shrinking.stop();
+    return shrinking.deletions > 0 ? `records were deleted ${shrinking.deletions} times` : undefined;
+  });
 }
 
 async function live(context: NemesisContext, churn: TopicChurn): Promise<void> {

@@ -54,7 +54,16 @@ export function draw(picture: Picture): string {
   const x = (seconds: number): number =>
     LEFT + (Math.max(0, Math.min(seconds, endSeconds) - startSeconds) / spanSeconds) * PLOT_WIDTH;
   const lanesTop = 112;
-  const stripsTop = lanesTop + brokers.length * LANE_HEIGHT + 26;
+  // Faults that are nobody's: topics that come and go.
+  const hasOthers = faults.some(({ brokers: hurt }) => hurt.length === 0);
+  const lanes = [
+    ...brokers.map((broker) => ({
+      name: `broker ${broker}`,
+      faults: faults.filter(({ brokers: hurt }) => hurt.includes(broker)),
+    })),
+    ...(hasOthers ? [{ name: 'topics', faults: faults.filter(({ brokers: hurt }) => hurt.length === 0) }] : []),
+  ];
+  const stripsTop = lanesTop + lanes.length * LANE_HEIGHT + 26;
   const throughputTop = stripsTop + measurement.partitions.length * STRIP_HEIGHT + GAP;
   const latencyTop = throughputTop + PANEL_HEIGHT + GAP;
   const recoveryTop = latencyTop + PANEL_HEIGHT + GAP + 24;
@@ -69,18 +78,18 @@ export function draw(picture: Picture): string {
   ];
 
   // Faults shade everything below, so that the eye connects cause and effect.
-  for (const { from, to } of faults) {
+  for (const { from, to, brokers: hurt } of faults) {
+    if (hurt.length === 0) continue;
     const [a, b] = [x(from / 1e9), x(to / 1e9)];
     parts.push(
       `<rect x="${a.toFixed(1)}" y="${lanesTop}" width="${Math.max(1, b - a).toFixed(1)}" height="${latencyTop + PANEL_HEIGHT - lanesTop}" fill="${COLOR.fault}" opacity="0.25"/>`,
     );
   }
-  brokers.forEach((broker, i) => {
+  lanes.forEach((lane, i) => {
     const y = lanesTop + i * LANE_HEIGHT;
-    parts.push(text(LEFT - 10, y + 15, `broker ${broker}`, { anchor: 'end' }));
+    parts.push(text(LEFT - 10, y + 15, lane.name, { anchor: 'end' }));
     parts.push(`<line x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${y + 11}" y2="${y + 11}" stroke="${COLOR.grid}"/>`);
-    for (const fault of faults) {
-      if (!fault.brokers.includes(broker)) continue;
+    for (const fault of lane.faults) {
       const [a, b] = [x(fault.from / 1e9), x(fault.to / 1e9)];
       const style = fault.evidence === undefined ? `fill="white" stroke-dasharray="3 2"` : `fill="${COLOR.fault}"`;
       parts.push(

@@ -11,7 +11,8 @@ import { EndReader, PartitionReader, readEverything } from '../clients/reader.ts
 import { SequencedProducer } from '../clients/sequenced-producer.ts';
 import type { Recorder } from '../history/recorder.ts';
 import { SendGenerator, Values } from './generator.ts';
-import { TopicChurn } from './topic-churn.ts';
+import { ShrinkingTopic } from './shrinking-topic.ts';
+import { TopicChurn, type TopicChurnOptions } from './topic-churn.ts';
 
 export interface WorkloadOptions {
   readonly network: ClientNetwork;
@@ -127,16 +128,18 @@ export class Workload {
 
   /** A topic that comes and goes beside the load; the nemesis moves it. */
   churn(random: SeededRandom): TopicChurn {
+    return new TopicChurn(this.#special(random));
+  }
+
+  /** A topic whose records are deleted beside the load; the nemesis begins and ends it. */
+  shrinking(random: SeededRandom): ShrinkingTopic {
+    return new ShrinkingTopic(this.#special(random));
+  }
+
+  #special(random: SeededRandom): TopicChurnOptions {
     const { network, recorder, replicationFactor, requestTimeoutMs } = this.#options;
-    return new TopicChurn({
-      network,
-      recorder,
-      keys: this.keys,
-      values: this.#values,
-      random,
-      replicationFactor,
-      requestTimeoutMs,
-    });
+    const { keys } = this;
+    return { network, recorder, keys, values: this.#values, random, replicationFactor, requestTimeoutMs };
   }
 
   /** Ends all clients; what they have open is completed or becomes unknown first. Gives the names of those that did not end in time. */
