@@ -15,7 +15,8 @@ import type { Cluster } from './cluster/cluster.ts';
 
 export interface Scrubs {
   readonly report: object;
-  scrubNow(): Promise<void>;
+  /** Resolves at the end. */
+  scrubNow(): Promise<object>;
 }
 
 export interface AdminHttpOptions {
@@ -52,8 +53,7 @@ export class AdminHttp {
       case '/scrub/now': {
         const scrub = this.#options.scrub();
         if (scrub === undefined) return plain(503, 'It is starting');
-        if (path === '/scrub/now') await scrub.scrubNow();
-        return json(scrub.report);
+        return json(path === '/scrub/now' ? await scrub.scrubNow() : scrub.report);
       }
       default:
         return plain(404, 'Served are /metrics, /healthz, /readyz, /status and /scrub');

@@ -5,8 +5,9 @@
  */
 import { ByteReader } from '../../kafka-protocol/byte-reader.ts';
 import { ByteWriter } from '../../kafka-protocol/byte-writer.ts';
+import { StateDamageError } from '../../raft/state-damage-error.ts';
 import { assert } from '../../std/assert.ts';
-import type { Disk } from '../../std/disk.ts';
+import { type Disk, DiskError, type DiskFile } from '../../std/disk.ts';
 import { readString } from './metadata-command.ts';
 
 const INLINE_BYTES_MAX = 16 * 1024;
@@ -44,7 +45,7 @@ export class MetadataCheckpointFiles {
     return Buffer.concat(writer.finish());
   }
 
-  /** The state's bytes that a payload stands for. Rejects if the file is missing or has another length. */
+  /** The state's bytes that a payload stands for. Rejects with a {@link StateDamageError} if the file is missing, cannot be read or has another length. */
   async load(payload: Uint8Array): Promise<Uint8Array> {
     const reader = new ByteReader(payload);
     const form = reader.int8();
@@ -52,14 +53,28 @@ export class MetadataCheckpointFiles {
     assert(form === FORM.file, `Metadata checkpoint of form ${form} is not known to this version`);
     const path = `${this.#directory}/${readString(reader)}`;
     const length = reader.int64();
-    const file = await this.#disk.openFile(path);
+    const bytes = await this.#read(path, length + 1);
+    if (bytes.length === length) return bytes;
+    throw new StateDamageError(`Damage in ${path}: it has ${bytes.length} bytes instead of ${length}`);
+  }
+
+  async #read(path: string, bytesMax: number): Promise<Uint8Array> {
+    let file: DiskFile | undefined;
     try {
-      const bytes = await file.read(0, length + 1);
-      assert(bytes.length === length, `${path} has ${bytes.length} bytes instead of ${length}`);
-      return bytes;
+      file = await this.#disk.openFile(path);
+      return await file.read(0, bytesMax);
+    } catch (error) {
+      const isDamage = error instanceof DiskError && (error.code === 'ENOENT' || error.code === 'EIO');
+      throw isDamage ? new StateDamageError(`Damage in ${path}: ${error.message}`, { cause: error }) : error;
     } finally {
-      await file.close();
+      await file?.close();
     }
+  }
+
+  /** Removes what is left of a state that is given up. */
+  async discard(): Promise<void> {
+    for (const name of await this.#disk.list(this.#directory))
+      await this.#disk.removeFile(`${this.#directory}/${name}`);
   }
 
   /** The checkpoint of `index` is durable: files of earlier ones go with the next {@link save}. */

@@ -76,12 +76,18 @@ export function encodeMetadataState(state: MetadataState): Uint8Array {
   return bytes;
 }
 
+/** Whether the bytes are what {@link encodeMetadataState} once gave, in whatever format. */
+export function isMetadataStateIntact(bytes: Uint8Array): boolean {
+  if (bytes.length <= CHECKSUM_BYTES) return false;
+  const bodyBytes = bytes.length - CHECKSUM_BYTES;
+  const checksum = new DataView(bytes.buffer, bytes.byteOffset).getUint32(bodyBytes, true);
+  return crc32c(bytes.subarray(0, bodyBytes)) === checksum;
+}
+
 /** Throws if the bytes are damaged or of another format: nothing of them may be believed. */
 export function decodeMetadataState(bytes: Uint8Array): MetadataState {
-  assert(bytes.length > CHECKSUM_BYTES, 'Metadata state is too short');
+  assert(isMetadataStateIntact(bytes), 'Metadata state is damaged: its checksum does not fit');
   const body = bytes.subarray(0, bytes.length - CHECKSUM_BYTES);
-  const checksum = new DataView(bytes.buffer, bytes.byteOffset).getUint32(body.length, true);
-  assert(crc32c(body) === checksum, 'Metadata state is damaged: its checksum does not fit');
   const reader = new ByteReader(body);
   const version = reader.int8();
   assert(version === FORMAT_VERSION, `Metadata state of format version ${version} is not known to this version`);

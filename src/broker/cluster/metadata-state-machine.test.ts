@@ -3,6 +3,8 @@ import { describe, expect, test } from 'vitest';
 import { arbitraryHistory } from '../../../test/fakes/metadata-commands.ts';
 import { SimulatedTime } from '../../../test/simulation/simulated-clock.ts';
 import { SimulatedDisk } from '../../../test/simulation/simulated-disk.ts';
+import { CatchUpDataError } from '../../raft/catch-up-data-error.ts';
+import { StateDamageError } from '../../raft/state-damage-error.ts';
 import type { CatchUpSource, StateCheckpoint } from '../../raft/state-machine.ts';
 import { logIndex, term } from '../../std/brands.ts';
 import { SeededRandom } from '../../std/seeded-random.ts';
@@ -108,7 +110,28 @@ describe('MetadataStateMachine', () => {
     await expect(machine.time.settle(machine.open('other').restore(checkpoint))).rejects.toThrow('Metadata of cluster');
     const path = machine.disk.paths().find((candidate) => candidate.startsWith('metadata/state-'))!;
     machine.disk.flipBit(path, 12, 3);
-    await expect(machine.time.settle(machine.open().restore(checkpoint))).rejects.toThrow('checksum');
+    await expect(machine.time.settle(machine.open().restore(checkpoint))).rejects.toThrow(StateDamageError);
+  });
+
+  test('begins with nothing after a restore that met damage, and leaves nothing of it', async () => {
+    for (const loss of ['flip', 'lost'] as const) {
+      const machine = new Machine(0);
+      const stateMachine = machine.open();
+      apply(stateMachine, [producerIds(1), producerIds(1)]);
+      const checkpoint = await machine.time.settle(stateMachine.checkpoint());
+      const path = machine.disk.paths().find((candidate) => candidate.startsWith('metadata/state-'))!;
+      const again = machine.open();
+      if (loss === 'flip') machine.disk.flipBit(path, 12, 3);
+      else machine.disk.loseFile(path);
+      await expect(machine.time.settle(again.restore(checkpoint))).rejects.toThrow(StateDamageError);
+      await machine.time.settle(again.restore(undefined));
+      expect([again.image.appliedIndex, machine.disk.paths()]).toEqual([0, []]);
+      apply(again, [producerIds(1)]);
+      const next = await machine.time.settle(again.checkpoint());
+      const restored = machine.open();
+      await machine.time.settle(restored.restore(next));
+      expect(restored.image.appliedIndex).toBe(1);
+    }
   });
 
   test('a catch-up brings the whole state, durable before it counts', async () => {
@@ -132,7 +155,7 @@ describe('MetadataStateMachine', () => {
       yield half;
     }
     const victim = new Machine(0).open();
-    await expect(victim.installCatchUp({ index, term: atTerm, pieces: broken })).rejects.toThrow();
+    await expect(victim.installCatchUp({ index, term: atTerm, pieces: broken })).rejects.toThrow(CatchUpDataError);
     expect(victim.image.appliedIndex).toBe(0);
   });
 

@@ -5,6 +5,8 @@
  * were applied in it. One instance lives as long as the broker, also before this broker's replica exists.
  */
 
+import { CatchUpDataError } from '../../raft/catch-up-data-error.ts';
+import { StateDamageError } from '../../raft/state-damage-error.ts';
 import type {
   AppliedEntry,
   CatchUpSource,
@@ -20,7 +22,7 @@ import { type ApplyResult, applyMetadataCommand } from './apply-metadata-command
 import { MetadataCheckpointFiles } from './metadata-checkpoint.ts';
 import { decodeMetadataCommand } from './metadata-command.ts';
 import { MetadataState } from './metadata-state.ts';
-import { decodeMetadataState, encodeMetadataState } from './metadata-state-codec.ts';
+import { decodeMetadataState, encodeMetadataState, isMetadataStateIntact } from './metadata-state-codec.ts';
 
 const CATCH_UP_PIECE_BYTES = 1 << 20;
 /** Far above any real cluster (100,000 partitions are about 15 MB); a peer can not make this broker hold more. */
@@ -77,8 +79,11 @@ export class MetadataStateMachine implements StateMachine {
   }
 
   async restore(checkpoint: StateCheckpoint | undefined): Promise<void> {
-    if (checkpoint === undefined) return;
-    this.#replace(decodeMetadataState(await this.#files.load(checkpoint.payload)), checkpoint.index);
+    // Before the first entry; or after an attempt that failed and changed nothing.
+    if (checkpoint === undefined) return this.#files.discard();
+    const bytes = await this.#files.load(checkpoint.payload);
+    if (!isMetadataStateIntact(bytes)) throw new StateDamageError('Damage in the state of cluster metadata');
+    this.#replace(decodeMetadataState(bytes), checkpoint.index);
   }
 
   async checkpoint(): Promise<StateCheckpoint> {
@@ -124,10 +129,13 @@ export class MetadataStateMachine implements StateMachine {
     let sizeBytes = 0;
     for await (const piece of source.pieces()) {
       sizeBytes += piece.length;
-      assert(sizeBytes <= CATCH_UP_BYTES_MAX, `Metadata catch-up is larger than ${CATCH_UP_BYTES_MAX} bytes`);
+      if (sizeBytes > CATCH_UP_BYTES_MAX) {
+        throw new CatchUpDataError(`Metadata catch-up is larger than ${CATCH_UP_BYTES_MAX} bytes`);
+      }
       pieces.push(piece);
     }
     const bytes = Buffer.concat(pieces);
+    if (!isMetadataStateIntact(bytes)) throw new CatchUpDataError('Metadata catch-up is cut or damaged');
     const state = decodeMetadataState(bytes);
     const payload = await this.#files.save(bytes, state.appliedIndex);
     assert(state.appliedTerm === source.term, 'Metadata catch-up has another term than announced');

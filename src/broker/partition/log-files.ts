@@ -66,6 +66,9 @@ export class LogFiles {
     }
     segment.unsynced ??= await this.#resources.files.use(segment.logPath, { create: true });
     await segment.unsynced.file.write(segment.writtenBytes, pieces);
+    for (const piece of pieces) segment.unsyncedBytes += piece.length;
+    // A checkpoint that found all of its bytes unsynced would keep the disk from everybody else.
+    if (segment.unsyncedBytes >= SYNC_EARLY_BYTES) await this.#syncLog(segment);
   }
 
   /** Writes what peers say that a `.log` file must have at `position`, and makes it durable; a file that is gone is made anew. */
@@ -235,6 +238,7 @@ export class LogFiles {
   letGo(segment: LogSegment): void {
     segment.unsynced?.release();
     segment.unsynced = undefined;
+    segment.unsyncedBytes = 0;
     for (const path of [segment.logPath, segment.offsetIndexPath, segment.timeIndexPath]) {
       this.#resources.files.forget(path);
       this.#resources.indexes.delete(path);
@@ -259,8 +263,9 @@ export class LogFiles {
   async #syncLog(segment: LogSegment): Promise<void> {
     const { unsynced } = segment;
     if (unsynced === undefined) return;
-    await unsynced.file.sync();
+    await this.#resources.syncs.run(segment.unsyncedBytes, () => unsynced.file.sync());
     segment.unsynced = undefined;
+    segment.unsyncedBytes = 0;
     unsynced.release();
   }
 

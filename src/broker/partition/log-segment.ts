@@ -39,6 +39,8 @@ export class LogSegment {
   hasFile: boolean;
   /** Held from the first write until the next sync: an error of the kernel's own writing is only reported to who had the file open (as PostgreSQL learned in 2018). */
   unsynced: FileUse | undefined;
+  /** Written since then. */
+  unsyncedBytes = 0;
   /** No batch is added any more. */
   isSealed = false;
   /** The log start moved past it; its files go when no checkpoint names them any more. */

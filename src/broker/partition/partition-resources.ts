@@ -4,10 +4,13 @@ import type { Clock, Timers } from '../../std/environment.ts';
 import { ByteCache } from './byte-cache.ts';
 import { FilePool } from './file-pool.ts';
 import type { PartitionDamageError } from './partition-damage-error.ts';
+import { SyncGate } from './sync-gate.ts';
 import { TailCache } from './tail-cache.ts';
 
 /** Fewer than the partitions that are written to, and each of their writes would open and close a file; well below what a process may open. */
 const FILES_MAX = 2_048;
+/** As much as a disk takes in some milliseconds. */
+const SYNCING_BYTES_MAX = 4 * 1024 * 1024;
 
 export interface PartitionResources {
   readonly disk: Disk;
@@ -15,6 +18,7 @@ export interface PartitionResources {
   readonly timers: Timers;
   readonly tail: TailCache;
   readonly files: FilePool;
+  readonly syncs: SyncGate;
   readonly indexes: ByteCache;
   /** Cluster time (DECISIONS P4); undefined while the brokers do not agree on one. */
   readonly clusterTimeMs: () => number | undefined;
@@ -50,6 +54,7 @@ export function createPartitionResources(options: PartitionResourceOptions): Par
     onDamage,
     tail: new TailCache(options.tailBytesMax ?? 64 * 1024 * 1024),
     files: new FilePool(disk, options.filesMax ?? FILES_MAX, onFailure),
+    syncs: new SyncGate(SYNCING_BYTES_MAX),
     indexes: new ByteCache(options.indexBytesMax ?? 16 * 1024 * 1024),
   };
 }

@@ -90,7 +90,9 @@ export class Partition implements PartitionLog {
       metrics: this.metrics,
     });
     this.#machine.onApplied = () => this.#changed();
+    this.#machine.log.keepsTail = this.isLeader;
     this.#machine.onLeadershipChanged = () => {
+      this.#machine.log.keepsTail = this.isLeader;
       this.#queue.leadershipChanged();
       this.#changed();
     };

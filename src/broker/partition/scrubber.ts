@@ -55,8 +55,8 @@ export interface ScrubRow {
 /** The last pass, or the one that runs. */
 export interface ScrubReport {
   readonly pass: number;
-  readonly isRunning: boolean;
-  readonly rows: readonly ScrubRow[];
+  isRunning: boolean;
+  readonly rows: ScrubRow[];
 }
 
 export interface ScrubberOptions {
@@ -87,12 +87,12 @@ export class Scrubber {
   readonly #askedMs = new Map<GroupId, number>();
   /** Files that are being repaired because a reader met damage in them. */
   readonly #healing = new Set<string>();
-  #rows: ScrubRow[] = [];
+  #report: ScrubReport = { pass: 0, isRunning: false, rows: [] };
   #startedMs: number;
   #completedMs: number | undefined;
-  #running: Promise<void> | undefined;
+  #running: Promise<ScrubReport> | undefined;
   /** A pass that was asked for and waits. */
-  #asked: Promise<void> | undefined;
+  #asked: Promise<ScrubReport> | undefined;
   #isHurried = false;
   #retry: Promise<void> | undefined;
 
@@ -126,7 +126,7 @@ export class Scrubber {
   }
 
   get report(): ScrubReport {
-    return { pass: this.#counts.passes, isRunning: this.#running !== undefined, rows: this.#rows };
+    return this.#report;
   }
 
   /** Begins with the passes in the background. */
@@ -139,22 +139,22 @@ export class Scrubber {
   }
 
   /**
-   * Walks over everything from now on, as fast as it can; a pass that runs in the background hurries to its end before. Resolves at the end of the pass, which all who ask while it waits for its
-   * turn share.
+   * Walks over everything from now on, as fast as it can; a pass that runs in the background hurries to its end before. Resolves at the end of the pass with what
+   * it found; all who ask while it waits for its turn share it.
    */
-  scrubNow(): Promise<void> {
+  scrubNow(): Promise<ScrubReport> {
     if (this.#running === undefined) return this.#pass(true);
     this.#isHurried = true;
     this.#asked ??= this.#passAfter(this.#running);
     return this.#asked;
   }
 
-  async #passAfter(running: Promise<void>): Promise<void> {
+  async #passAfter(running: Promise<ScrubReport>): Promise<ScrubReport> {
     await running;
     while (this.#running !== undefined) await this.#running;
     this.#isHurried = false;
     this.#asked = undefined;
-    await this.#pass(true);
+    return this.#pass(true);
   }
 
   /** Whoever read met damage in a file: it is repaired now. */
@@ -187,19 +187,22 @@ export class Scrubber {
     }
   }
 
-  #pass(isFullSpeed: boolean): Promise<void> {
-    if (this.#pace.isStopped) return Promise.resolve();
+  #pass(isFullSpeed: boolean): Promise<ScrubReport> {
+    if (this.#pace.isStopped) return Promise.resolve(this.#report);
     assert(this.#running === undefined, 'One pass runs at a time');
-    this.#running = this.#walkAll(isFullSpeed).finally(() => {
-      this.#running = undefined;
-    });
+    const report = { pass: ++this.#counts.passes, isRunning: true, rows: [] };
+    this.#report = report;
+    this.#running = this.#walkAll(report, isFullSpeed)
+      .then(() => report)
+      .finally(() => {
+        report.isRunning = false;
+        this.#running = undefined;
+      });
     return this.#running;
   }
 
-  async #walkAll(isFullSpeed: boolean): Promise<void> {
+  async #walkAll({ rows }: ScrubReport, isFullSpeed: boolean): Promise<void> {
     const { clock, intervalMs } = this.#options;
-    this.#counts.passes++;
-    this.#rows = [];
     const targets = [...this.#options.targets()];
     const ledFirst = targets.sort((some, other) => Number(isLed(other)) - Number(isLed(some)));
     for (const target of ledFirst) {
@@ -215,7 +218,7 @@ export class Scrubber {
         mismatches: 0,
         state: 'running',
       };
-      this.#rows.push(row);
+      rows.push(row);
       try {
         await this.#replica(target, row, isFullSpeed);
       } catch (error) {

@@ -73,6 +73,8 @@ export class SegmentedLog implements TailOwner {
   #runningCut: ReadonlySet<LogSegment> | undefined;
   #isClosed = false;
   epochs = new EpochTable();
+  /** Consumers read here: what was written stays in memory while the budget allows. A replica that only follows needs its pages until they are written. */
+  keepsTail = true;
 
   /** `directory` is the replica's own, relative to the data directory. Settings are asked for at each append. */
   constructor(resources: PartitionResources, directory: string, settings: () => LogSettings) {
@@ -394,6 +396,7 @@ export class SegmentedLog implements TailOwner {
       chunk.writtenBytes = usedBytes;
     }
     this.#releaseDropped();
+    if (!this.keepsTail) this.#releaseWritten();
     this.#resources.tail.reclaim();
     return true;
   }
@@ -416,6 +419,14 @@ export class SegmentedLog implements TailOwner {
     segment.seal();
     segment.isDropped = true;
     this.#files.segmentDropped(segment);
+  }
+
+  #releaseWritten(): void {
+    for (let first = this.#chunks[0]; first !== undefined && first.usedBytes > 0; first = this.#chunks[0]) {
+      if (first.writtenBytes < first.usedBytes) return;
+      this.#chunks.shift();
+      this.#resources.tail.release(this, first);
+    }
   }
 
   /** Chunks of dropped segments go, written or not, unless a running checkpoint is about to name them. */

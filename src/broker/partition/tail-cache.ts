@@ -11,7 +11,9 @@ import type { LogSegment } from './log-segment.ts';
 const PAGE_BYTES_MIN = 4 * 1024;
 const PAGE_BYTES_MAX = 256 * 1024;
 /** Memory of pages kept for reuse. */
-const FREE_BYTES_MAX = 16 * 1024 * 1024;
+const FREE_BYTES_MAX = 8 * 1024 * 1024;
+/** Pages that wait for the disk may take so many times the budget. */
+const OVERFULL_FACTOR = 4;
 /** Pages of a busy partition within its share of the budget. */
 const PAGES_PER_OWNER = 4;
 /** Oldest pages looked at for partitions to be asked to write, so that their disks work side by side. */
@@ -112,7 +114,7 @@ export class TailCache {
 
   /** Whether pages wait for the disk far beyond the budget: leaders then let new batches wait rather than let memory grow. */
   get isOverfull(): boolean {
-    return this.#usedBytes > this.budgetBytes * 2;
+    return this.#usedBytes > this.budgetBytes * OVERFULL_FACTOR;
   }
 
   /** Calls back once, when {@link isOverfull} does not hold any more. */
