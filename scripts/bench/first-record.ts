@@ -7,6 +7,8 @@ import { createTopic, type Endpoint, RawConnection } from './raw-client.ts';
 const PRODUCE_VERSION = 7;
 const METADATA_VERSION = 8;
 const CONNECT_TIMEOUT_MS = 500;
+/** A broker that is starting may accept a connection long before it answers. */
+const ANSWER_TIMEOUT_MS = 3_000;
 const RETRY_MS = 20;
 const GIVE_UP_MS = 180_000;
 
@@ -29,12 +31,26 @@ export async function untilFirstRecord(
         );
         created = true;
       }
-      if (await sendOne(endpoint, topic)) return performance.now() - startMs;
+      if (await soon(sendOne(endpoint, topic))) return performance.now() - startMs;
     } catch {
       // Not up yet, or not ready: said by a closed connection, or by an error code.
     }
     if (performance.now() - startMs > GIVE_UP_MS) throw new Error('No record was acknowledged within 3 minutes');
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+  }
+}
+
+/** Rejects if it takes too long; what was asked for may still happen. */
+async function soon<T>(work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error('No answer in time')), ANSWER_TIMEOUT_MS);
+  });
+  work.catch(() => undefined);
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 
