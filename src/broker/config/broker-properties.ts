@@ -318,9 +318,10 @@ export const BROKER_PROPERTIES = {
     documentation: 'Size of the WAL; what a restart may have to replay.',
   }),
   'log.tail.cache.bytes': long({
-    default: 64 * MIB,
+    default: 32 * MIB,
     min: MIB,
-    documentation: 'Memory for the newest records of all partitions.',
+    documentation:
+      'Memory for the newest records of all partitions that the broker leads, and for what waits to be written to partition files.',
   }),
   'disk.free.min.bytes': long({
     default: 512 * MIB,
