@@ -52,6 +52,7 @@ const FAULTS = [
   'createGroup',
   'removeGroup',
   'damage',
+  'lostAnswers',
 ] as const;
 type Fault = (typeof FAULTS)[number];
 
@@ -67,6 +68,8 @@ interface Group {
   /** Replicas that must go, and did not say yet that they are gone. */
   readonly tombstones: Map<BrokerId, Member[]>;
   deleted: boolean;
+  /** Nobody sends it commands until this time. */
+  quietUntilMs: number;
 }
 
 const CHAOS_MS = 12_000;
@@ -85,6 +88,8 @@ export class RaftSimulation {
   readonly #faultEveryMs: number;
   readonly #commandEveryMs: number;
   readonly #commandBytesMax: number;
+  /** One millisecond of the fastest network. */
+  readonly #latencyScale: number;
   /** The one broker whose disk may be damaged: a minority of every group. */
   readonly #victim: SimulatedBroker | undefined;
   /** Promises that brokers may still make before they crash. */
@@ -105,6 +110,7 @@ export class RaftSimulation {
     const random = new SeededRandom(seed);
     this.#random = random;
     const scale = random.pick([1, 1, 4, 20]);
+    this.#latencyScale = scale;
     this.#network = new SimulatedNetwork(this.#time, random.fork(), {
       latencyMs: (source) => scale * (0.2 + source.next() * 0.6),
       budgetBytes: random.pick([32 * 1024, 2 * 2 ** 20]),
@@ -225,6 +231,7 @@ export class RaftSimulation {
       placed: new Map(voters.map((member) => [member.brokerId, member])),
       tombstones: new Map(),
       deleted: false,
+      quietUntilMs: 0,
     };
     this.#groups.set(groupId, group);
     this.#log(`create group ${groupId} on ${voters.map((member) => member.brokerId)}`);
@@ -350,8 +357,11 @@ export class RaftSimulation {
         if (core !== undefined && damage === undefined) this.#oracle.restarted(replicaId, core.term, core.votedFor);
       }
     });
-    if (broker.isCrippled) this.#replaceStore(broker);
-    else this.#reconcile(broker);
+    if (broker.isCrippled) {
+      if (broker !== this.#victim)
+        this.#fail(new Violation(`Broker ${broker.brokerId} calls a store damaged that nobody damaged`));
+      this.#replaceStore(broker);
+    } else this.#reconcile(broker);
   }
 
   #brokerFailed(error: unknown, broker: SimulatedBroker): void {
@@ -391,7 +401,9 @@ export class RaftSimulation {
   #scheduleCommand(): void {
     if (!this.#chaos) return;
     this.#time.after(this.#random.next() * 2 * this.#commandEveryMs, () => {
-      const alive = [...this.#groups.values()].filter((group) => !group.deleted);
+      const alive = [...this.#groups.values()].filter(
+        ({ deleted, quietUntilMs }) => !deleted && this.#time.now >= quietUntilMs,
+      );
       if (alive.length > 0) {
         const { groupId } = this.#random.pick(alive);
         const broker = this.#random.chance(0.05) ? this.#random.pick(this.#brokers) : this.#leaderOf(groupId);
@@ -541,6 +553,9 @@ export class RaftSimulation {
         later(() => this.#start(victim), 1_000);
         return;
       }
+      case 'lostAnswers':
+        this.#loseAnswers(random.pick([...this.#groups.values()]));
+        return;
       case 'removeGroup': {
         const group = random.pick([...this.#groups.values()]);
         if (group.deleted || this.#groups.size < 2) return;
@@ -550,6 +565,29 @@ export class RaftSimulation {
         return;
       }
     }
+  }
+
+  /**
+   * A follower flushes a group's last entries, but its answers are lost, and so is what the leader says of their commit. Then the leader has them in a checkpoint only and believes that the follower
+   * needs a catch-up: one whose checkpoint is in the follower's log.
+   */
+  #loseAnswers(group: Group): void {
+    const leader = this.#leaderOf(group.groupId);
+    const followers = [...group.placed.keys()].filter((brokerId) => brokerId !== leader?.brokerId);
+    if (leader === undefined || followers.length < 2) return;
+    const { brokerId } = leader;
+    const follower = this.#random.pick(followers);
+    group.quietUntilMs = this.#time.now + 1_000;
+    this.#network.block(follower, brokerId);
+    for (let left = this.#random.between(1, 3); left > 0; left--) this.#propose(leader, group.groupId);
+    // Entries arrive within this time, a commit does not.
+    this.#time.after(0.95 * this.#latencyScale, () => this.#network.block(brokerId, follower));
+    this.#time.after(6 * this.#latencyScale, () => leader.driver?.checkpoint(group.groupId));
+    this.#time.after(6 * this.#latencyScale + 20, () => {
+      this.#network.breakLink(brokerId, follower);
+      this.#network.unblock(brokerId, follower);
+      this.#network.unblock(follower, brokerId);
+    });
   }
 
   #start(broker: SimulatedBroker): void {

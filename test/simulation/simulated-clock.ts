@@ -67,7 +67,7 @@ export class SimulatedTime implements Clock, Timers {
   }
 
   /** A process's view of this time, which can be paused and killed without touching the others. */
-  machine(options: { wallOffsetMs?: number; monotonicOffsetMs?: number } = {}): SimulatedMachineTime {
+  machine(options: { wallOffsetMs?: number; monotonicOffsetMs?: number; rate?: number } = {}): SimulatedMachineTime {
     return new SimulatedMachineTime(this, options);
   }
 
@@ -203,15 +203,18 @@ function isBefore(a: ScheduledEvent, b: ScheduledEvent): boolean {
 export class SimulatedMachineTime implements Clock, Timers {
   readonly #time: SimulatedTime;
   readonly #monotonicOffsetMs: number;
+  /** How fast its clocks run, and so how early its timers ring; 1 is right. */
+  readonly #rate: number;
   /** Added to the wall clock; a test may make it jump at any time. */
   wallOffsetMs: number;
   #state: 'running' | 'paused' | 'killed' = 'running';
   #held: (() => void)[] = [];
 
-  constructor(time: SimulatedTime, options: { wallOffsetMs?: number; monotonicOffsetMs?: number }) {
+  constructor(time: SimulatedTime, options: { wallOffsetMs?: number; monotonicOffsetMs?: number; rate?: number }) {
     this.#time = time;
     this.wallOffsetMs = options.wallOffsetMs ?? 0;
     this.#monotonicOffsetMs = options.monotonicOffsetMs ?? 0;
+    this.#rate = options.rate ?? 1;
   }
 
   get state(): 'running' | 'paused' | 'killed' {
@@ -219,15 +222,15 @@ export class SimulatedMachineTime implements Clock, Timers {
   }
 
   monotonicMs(): number {
-    return this.#time.monotonicMs() + this.#monotonicOffsetMs;
+    return this.#time.monotonicMs() * this.#rate + this.#monotonicOffsetMs;
   }
 
   wallMs(): number {
-    return this.#time.wallMs() + this.wallOffsetMs;
+    return this.#time.wallMs() + Math.floor((this.#rate - 1) * this.#time.now) + this.wallOffsetMs;
   }
 
   after(delayMs: number, callback: () => void): TimerHandle {
-    return this.#time.after(delayMs, callback, this);
+    return this.#time.after(delayMs / this.#rate, callback, this);
   }
 
   soon(callback: () => void): void {

@@ -129,6 +129,7 @@ export class ClusterFaults {
 
   start(): void {
     this.#isActive = true;
+    this.#noticeRecovery();
     this.#schedule();
   }
 

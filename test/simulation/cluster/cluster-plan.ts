@@ -117,6 +117,7 @@ export function drawPlan(random: SeededRandom): ClusterPlan {
       'replica.lag.time.max.ms': `${random.pick([1_000, 10_000])}`,
       'min.insync.replicas': `${random.pick([1, 1, 2])}`,
       'log.retention.check.interval.ms': '1000',
+      'scrub.interval.ms': '2000',
       'offsets.retention.check.interval.ms': '1000',
       'disk.reserve.bytes': '0',
       'disk.free.min.bytes': `${64 * KIB}`,

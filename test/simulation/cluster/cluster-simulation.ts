@@ -16,7 +16,7 @@ import { ClusterOracle } from './cluster-oracle.ts';
 import { type ClusterPlan, drawPlan } from './cluster-plan.ts';
 import { ClusterTruth } from './cluster-truth.ts';
 import { ClusterWorkload } from './cluster-workload.ts';
-import { addCoverage, type Coverage } from './coverage.ts';
+import { addCoverage, type Coverage, noteChange, noteLine, type ReplicaView, viewOf } from './coverage.ts';
 import { imageOf } from './node-image.ts';
 import { limitPlan, type PlanLimits } from './plan-limits.ts';
 import { SimulatedClientNetwork } from './simulated-client-network.ts';
@@ -44,6 +44,15 @@ export class SimulationFailure extends Error {
     super(message, { cause });
     this.timeline = timeline;
   }
+}
+
+/** A replica at the last look. */
+interface Seen {
+  readonly commit: number;
+  readonly applied: number;
+  readonly term: number;
+  readonly end: number;
+  readonly view: ReplicaView;
 }
 
 const FORM_MS = 30_000;
@@ -99,8 +108,11 @@ export class ClusterSimulation {
           properties: plan.properties,
           overrides: plan.overrides,
           voters: plan.voters,
-          log: (brokerId, level, message, fields) =>
-            this.#log(`broker ${brokerId} ${level} ${message} ${JSON.stringify(fields)}`),
+          clockRate: plan.clockRates[at]!,
+          log: (brokerId, level, message, fields) => {
+            noteLine(this.#coverage, message);
+            this.#log(`broker ${brokerId} ${level} ${message} ${JSON.stringify(fields)}`);
+          },
           watch: (node, group, machine) => this.#oracle.watch(node.brokerId, group, machine),
           failed: (node, error) => this.#faults.brokerFailed(node, error),
         }),
@@ -327,7 +339,7 @@ export class ClusterSimulation {
 
   // -------------------------------------------------------------- safety
 
-  readonly #seen = new WeakMap<object, { commit: number; applied: number; term: number; end: number }>();
+  readonly #seen = new WeakMap<object, Seen>();
 
   #checkMonotone(): void {
     for (const { brokerId, driver } of this.#nodes) {
@@ -335,14 +347,16 @@ export class ClusterSimulation {
         const { commitIndex, appliedIndex, currentTerm, stateMachine } = group;
         const end = stateMachine instanceof PartitionStateMachine ? stateMachine.log.endOffset : 0;
         const seen = this.#seen.get(group);
+        const view = viewOf(group);
         const who = `Replica ${group.replicaId} of group ${group.groupId} on broker ${brokerId}`;
         if (seen !== undefined) {
+          noteChange(this.#coverage, seen.view, view);
           if (commitIndex < seen.commit || appliedIndex < seen.applied || currentTerm < seen.term || end < seen.end) {
             throw new Violation(`${who} goes back`);
           }
         }
         if (appliedIndex > commitIndex) throw new Violation(`${who} applied what is not committed`);
-        this.#seen.set(group, { commit: commitIndex, applied: appliedIndex, term: currentTerm, end });
+        this.#seen.set(group, { commit: commitIndex, applied: appliedIndex, term: currentTerm, end, view });
       }
     }
   }

@@ -72,7 +72,7 @@ export class ClusterWorkload {
     for (let at = 0; at < plan.topics; at++) {
       this.#topics.push({ name: `topic-${at}`, isVolatile: false, topicId: undefined, keys: [], actors: [] });
     }
-    if (plan.faults.includes('recreateTopic')) {
+    if (plan.faults.includes('recreateTopic') || plan.faults.includes('recreateIsolated')) {
       this.#topics.push({ name: 'volatile', isVolatile: true, topicId: undefined, keys: [], actors: [] });
     }
     this.#administer(async (client) => {

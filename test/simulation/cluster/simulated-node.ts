@@ -23,6 +23,8 @@ export interface SimulatedNodeOptions {
   readonly properties: Readonly<Record<string, string>>;
   readonly overrides: Partial<BrokerConfig>;
   readonly voters: readonly number[];
+  /** How fast its clocks run; 1 is right. */
+  readonly clockRate: number;
   readonly log: (brokerId: number, level: string, message: string, fields: object) => void;
   readonly watch: (node: SimulatedNode, group: RaftGroup, machine: StateMachine) => void;
   /** The broker says that its process must end. */
@@ -81,9 +83,13 @@ export class SimulatedNode {
   }
 
   start(): void {
-    const { time, random, clients, peers, log, watch, failed } = this.#options;
+    const { time, random, clients, peers, clockRate, log, watch, failed } = this.#options;
     this.starts++;
-    const machine = time.machine({ wallOffsetMs: this.#wallOffsetMs, monotonicOffsetMs: random.below(100_000) });
+    const machine = time.machine({
+      wallOffsetMs: this.#wallOffsetMs,
+      monotonicOffsetMs: random.below(100_000),
+      rate: clockRate,
+    });
     this.#machine = machine;
     const isCurrent = (): boolean => this.#machine === machine;
     const guarded = (error: unknown): void => {
