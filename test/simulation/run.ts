@@ -3,10 +3,13 @@
  * `--twice` runs each seed two times and compares the hashes of all they did.
  *
  * With `--cluster` whole brokers and clients take part: `--seeds A..B`, `--seed N --trace`, `--minutes M` (from the first of `--seeds` on), `--repeat-every K` (every K-th seed twice, 50),
- * `--totals FILE` (runs add up in it), `--keep-going`.
+ * `--totals FILE` (runs add up in it and go on where they ended; `--commit NAME` stands in it), `--jobs N` (processes), `--keep-going`, `--hashes`, `--shrink`, and what cuts a seed's plan down:
+ * `--only-faults a,b|none`, `--seconds S`, `--calm-seconds S`, `--topics N`, `--partitions N`, `--group-members N`.
  */
 import { parseArgs } from 'node:util';
+import type { PlanLimits } from './cluster/plan-limits.ts';
 import { runCluster } from './cluster/run-cluster.ts';
+import { serveSeeds } from './cluster/seed-workers.ts';
 import { RaftSimulation, type SimulationResult } from './raft-simulation.ts';
 
 const { values } = parseArgs({
@@ -21,10 +24,25 @@ const { values } = parseArgs({
     minutes: { type: 'string' },
     'repeat-every': { type: 'string', default: '50' },
     totals: { type: 'string' },
+    commit: { type: 'string' },
+    jobs: { type: 'string', default: '1' },
+    worker: { type: 'boolean', default: false },
+    hashes: { type: 'boolean', default: false },
+    shrink: { type: 'boolean', default: false },
+    'only-faults': { type: 'string' },
+    seconds: { type: 'string' },
+    'calm-seconds': { type: 'string' },
+    topics: { type: 'string' },
+    partitions: { type: 'string' },
+    'group-members': { type: 'string' },
   },
 });
 
 const [first, last] = values.seed === undefined ? range(values.seeds) : [Number(values.seed), Number(values.seed)];
+if (values.worker) {
+  serveSeeds();
+  await new Promise(() => undefined);
+}
 if (values.cluster) {
   const minutes = values.minutes === undefined ? undefined : Number(values.minutes);
   const failed = await runCluster({
@@ -35,6 +53,11 @@ if (values.cluster) {
     repeatEvery: values.twice ? 1 : Number(values['repeat-every']),
     keepGoing: values['keep-going'],
     totalsPath: values.totals,
+    commit: values.commit,
+    jobs: Number(values.jobs),
+    hashes: values.hashes,
+    shrink: values.shrink,
+    limits: limitsGiven(),
   });
   process.exit(failed === 0 ? 0 : 1);
 }
@@ -81,6 +104,20 @@ function report(seed: number): void {
     `seed ${seed}: ${failures} failed, ${seconds.toFixed(0)} s, ${(simulated / seconds).toFixed(0)}x real time, ${((totals.events ?? 0) / seconds / 1000).toFixed(0)}k events/s`,
     JSON.stringify(totals),
   );
+}
+
+function limitsGiven(): PlanLimits {
+  const number = <N extends string>(name: N, text: string | undefined, factor = 1): { [name in N]?: number } =>
+    text === undefined ? {} : ({ [name]: Number(text) * factor } as { [name in N]: number });
+  const faults = values['only-faults'];
+  return {
+    ...(faults === undefined ? {} : { faults: faults.split(',') }),
+    ...number('chaosMs', values.seconds, 1000),
+    ...number('calmMs', values['calm-seconds'], 1000),
+    ...number('topics', values.topics),
+    ...number('partitions', values.partitions),
+    ...number('groupMembers', values['group-members']),
+  };
 }
 
 function range(text: string): [number, number] {

@@ -1,8 +1,13 @@
 /** Runs seeds of the whole-cluster simulation and says how far they got: progress, faults by kind, what the production code went through, and for a failure its story and how to see it again. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { FAILPOINTS } from './cluster-faults.ts';
 import { CLUSTER_FAULTS, LATER_FAULTS } from './cluster-plan.ts';
-import { type ClusterResult, ClusterSimulation, SimulationFailure } from './cluster-simulation.ts';
-import { type Coverage, mergeCoverage } from './coverage.ts';
+import { ClusterSimulation } from './cluster-simulation.ts';
+import { CONFLICT, RECOVERY_LINES, ROLE_CHANGES } from './coverage.ts';
+import { optionsOf, type PlanLimits } from './plan-limits.ts';
+import { RunTotals, type TotalsData } from './run-totals.ts';
+import { runSeed, type SeedOutcome, type SeedTask } from './seed-outcome.ts';
+import { runInProcesses } from './seed-workers.ts';
+import { shrinkPlan } from './shrink-plan.ts';
 
 export interface ClusterRunOptions {
   readonly first: number;
@@ -13,103 +18,123 @@ export interface ClusterRunOptions {
   /** Every so many seeds one is run a second time and must do exactly the same. */
   readonly repeatEvery: number;
   readonly keepGoing: boolean;
-  /** A file in which runs add up. */
+  /** A file in which runs add up, and from which they go on. */
   readonly totalsPath: string | undefined;
-}
-
-interface Totals {
-  seeds: number;
-  failedSeeds: number[];
-  virtualMs: number;
-  events: number;
-  acknowledged: number;
-  faults: Record<string, number>;
-  coverage: Coverage;
+  /** Stands in the totals; the one that is checked out if not given. */
+  readonly commit: string | undefined;
+  readonly jobs: number;
+  /** Prints the hash of each seed, to be compared with those of another machine or version of Node. */
+  readonly hashes: boolean;
+  /** Looks for a smaller plan under which a failing seed still fails. */
+  readonly shrink: boolean;
+  readonly limits: PlanLimits;
 }
 
 const REPORT_EVERY_MS = 30_000;
 
 /** Gives the number of failed seeds. */
 export async function runCluster(options: ClusterRunOptions): Promise<number> {
+  const { first, last, limits } = options;
   const startedMs = performance.now();
   const untilMs = options.minutes === undefined ? Number.POSITIVE_INFINITY : startedMs + options.minutes * 60_000;
-  const totals = readTotals(options.totalsPath);
-  const before = { seeds: totals.seeds, virtualMs: totals.virtualMs, events: totals.events };
+  const totals = new RunTotals(options.totalsPath, options.commit, first);
+  const { data } = totals;
+  const before = { ...data };
+  let nextSeed = totals.next;
+  if (nextSeed > first) console.log(`going on with seed ${nextSeed}`);
   let failed = 0;
   let reportedMs = startedMs;
-  for (let seed = options.first; seed <= options.last && performance.now() < untilMs; seed++) {
-    totals.seeds++;
-    try {
-      const result = await runSeed(seed, options.trace);
-      if (options.repeatEvery > 0 && seed % options.repeatEvery === 0) {
-        const again = await runSeed(seed, false);
-        if (again.hash !== result.hash) throw new SimulationFailure('Two runs of the seed differ', [], undefined);
-      }
-      add(totals, result);
-      if (options.first === options.last) console.log(result);
-    } catch (error) {
+  const next = (): SeedTask | undefined => {
+    if (nextSeed > last || performance.now() >= untilMs) return undefined;
+    const seed = nextSeed++;
+    return { seed, limits, twice: options.repeatEvery > 0 && seed % options.repeatEvery === 0 };
+  };
+  const report = (seed: number | undefined): void => {
+    progress(totals, before, performance.now() - startedMs, seed, failed);
+    totals.write();
+  };
+  const done = (outcome: SeedOutcome): boolean => {
+    totals.add(outcome);
+    if (outcome.kind === 'failed') {
       failed++;
-      totals.failedSeeds.push(seed);
-      if (error instanceof SimulationFailure) for (const line of error.timeline) console.error(line.slice(0, 600));
-      console.error(`seed ${seed} FAILED: ${error instanceof Error ? error.message : String(error)}`);
-      console.error(`replay: npm run simulate -- --cluster --seed ${seed} --trace`);
-      if (!options.keepGoing) break;
+      for (const line of outcome.timeline) console.error(line.slice(0, 600));
+      console.error(`seed ${outcome.seed} FAILED: ${outcome.message}`);
+      console.error(`replay: npm run simulate -- --cluster --seed ${outcome.seed}${optionsOf(limits)} --trace`);
+    } else {
+      if (options.hashes) console.log(`${outcome.seed} ${outcome.result.hash.toString(16).padStart(8, '0')}`);
+      if (first === last) console.log(outcome.result);
     }
     if (performance.now() - reportedMs > REPORT_EVERY_MS) {
       reportedMs = performance.now();
-      progress(totals, before, reportedMs - startedMs, seed, failed);
-      writeTotals(options.totalsPath, totals);
+      report(outcome.seed);
     }
+    if (outcome.kind === 'passed' || options.keepGoing) return true;
+    nextSeed = Number.POSITIVE_INFINITY;
+    return false;
+  };
+  if (options.jobs > 1) await runInProcesses(options.jobs, next, done);
+  else {
+    const trace = options.trace ? (line: string) => console.log(line) : undefined;
+    for (let task = next(); task !== undefined; task = next()) if (!done(await runSeed(task, trace))) break;
   }
-  progress(totals, before, performance.now() - startedMs, undefined, failed);
-  table(
-    'faults that took effect',
-    Object.fromEntries([...CLUSTER_FAULTS, ...LATER_FAULTS].map((fault) => [fault, totals.faults[fault] ?? 0])),
-  );
-  table('what the brokers went through', totals.coverage);
-  writeTotals(options.totalsPath, totals);
+  report(undefined);
+  if (!options.hashes) printCoverage(totals);
+  const failure = data.failed.at(-1);
+  if (options.shrink && failed > 0 && failure !== undefined) await shrink(failure.seed, failure.message, limits);
   return failed;
 }
 
-function runSeed(seed: number, trace: boolean): Promise<ClusterResult> {
-  return new ClusterSimulation(seed, trace ? { trace: (line) => console.log(line) } : {}).run();
-}
-
-function add(totals: Totals, result: ClusterResult): void {
-  totals.virtualMs += result.simulatedMs;
-  totals.events += result.events;
-  totals.acknowledged += result.verdict.acknowledgedRecords;
-  mergeCoverage(totals.faults, result.faults);
-  mergeCoverage(totals.coverage, result.coverage);
+async function shrink(seed: number, message: string, given: PlanLimits): Promise<void> {
+  const { plan } = new ClusterSimulation(seed, { limits: given });
+  console.log(`shrinking seed ${seed}: ${message}`);
+  const { limits: found, runs } = await shrinkPlan(plan, message, async (smaller) => {
+    const outcome = await runSeed({ seed, limits: { ...given, ...smaller }, twice: false });
+    return outcome.kind === 'failed' ? outcome.message : undefined;
+  });
+  const limits = { ...given, ...found };
+  console.log(`smallest plan after ${runs} runs: ${JSON.stringify(new ClusterSimulation(seed, { limits }).plan)}`);
+  console.log(`replay: npm run simulate -- --cluster --seed ${seed}${optionsOf(limits)} --trace`);
 }
 
 function progress(
-  totals: Totals,
-  before: { readonly seeds: number; readonly virtualMs: number; readonly events: number },
+  { data }: RunTotals,
+  before: Pick<TotalsData, 'seeds' | 'virtualHours' | 'events' | 'cpuSeconds'>,
   tookMs: number,
   seed: number | undefined,
   failed: number,
 ): void {
-  const virtualMs = totals.virtualMs - before.virtualMs;
-  const events = totals.events - before.events;
-  const seeds = totals.seeds - before.seeds;
+  const hours = data.virtualHours - before.virtualHours;
+  const events = data.events - before.events;
+  const seeds = data.seeds - before.seeds;
+  const cpuSeconds = data.cpuSeconds - before.cpuSeconds;
+  const mebibytes = Math.round(process.memoryUsage.rss() / 2 ** 20);
   console.log(
-    `${seed === undefined ? 'done' : `seed ${seed}`}: ${seeds} seeds, ${failed} failed, ${(virtualMs / 3_600_000).toFixed(2)} virtual hours in ${(tookMs / 60_000).toFixed(1)} min (${(virtualMs / tookMs).toFixed(1)}x), ${(events / tookMs).toFixed(1)}k events/s, ${totals.acknowledged} records acknowledged in all`,
+    `${seed === undefined ? 'done' : `seed ${seed}`}: ${seeds} seeds, ${failed} failed, ${hours.toFixed(2)} virtual hours in ${(tookMs / 60_000).toFixed(1)} min (${((hours * 3_600_000) / tookMs).toFixed(1)}x), ${(events / tookMs).toFixed(1)}k events/s, ${((seeds * 60_000) / tookMs).toFixed(0)} seeds/min, ${(cpuSeconds / seeds).toFixed(2)} CPU s a seed, ${mebibytes} MiB; in all ${data.seeds} seeds, ${data.virtualHours.toFixed(2)} h, ${data.acknowledged} records acknowledged`,
   );
 }
 
-function table(title: string, rows: Record<string, number>): void {
-  console.log(`\n${title}:`);
-  for (const [name, value] of Object.entries(rows)) {
-    console.log(`  ${name.padEnd(32)} ${Math.round(value)}${value === 0 ? '   (never)' : ''}`);
+function printCoverage({ data }: RunTotals): void {
+  const { faults, coverage } = data;
+  const some = (names: readonly string[], counts: Record<string, number>): Record<string, number> =>
+    Object.fromEntries(names.map((name) => [name, counts[name] ?? 0]));
+  const counters = Object.fromEntries(Object.entries(coverage).filter(([name]) => /^[a-z]+\.\w+$/.test(name)));
+  const tables = {
+    'faults that took effect': some([...CLUSTER_FAULTS, ...LATER_FAULTS], faults),
+    'operations of disks in which a broker died': some(
+      FAILPOINTS.map((name) => `kill at ${name}`),
+      faults,
+    ),
+    'changes of roles, as far as they were seen': some(ROLE_CHANGES, coverage),
+    'ways out of trouble': some([CONFLICT, ...RECOVERY_LINES], coverage),
+    'what the brokers counted': counters,
+  };
+  const never: string[] = [];
+  for (const [title, rows] of Object.entries(tables)) {
+    console.log(`\n${title}:`);
+    for (const [name, value] of Object.entries(rows)) {
+      console.log(`  ${name.padEnd(40)} ${Math.round(value)}${value === 0 ? '   (never)' : ''}`);
+      if (value === 0) never.push(name);
+    }
   }
-}
-
-function readTotals(path: string | undefined): Totals {
-  if (path !== undefined && existsSync(path)) return JSON.parse(readFileSync(path, 'utf8')) as Totals;
-  return { seeds: 0, failedSeeds: [], virtualMs: 0, events: 0, acknowledged: 0, faults: {}, coverage: {} };
-}
-
-function writeTotals(path: string | undefined, totals: Totals): void {
-  if (path !== undefined) writeFileSync(path, `${JSON.stringify(totals, null, 1)}\n`);
+  console.log(never.length === 0 ? '\neverything was hit' : `\nnever hit: ${never.join('; ')}`);
 }
