@@ -3,10 +3,14 @@
  *
  * A pre-candidate asks whether it would win, without touching a term; only then it raises the term, votes for itself and, once both are flushed, asks for votes. A replica that
  * has a leader grants nobody anything, unless that leader itself handed over.
+ *
+ * Of a thousand groups that elect at once each shall need one attempt. So who granted a pre-vote or a vote is pledged to that candidate for a while: it neither helps another one nor campaigns itself,
+ * unless the other one's log is newer than its own. Without that, the moment between a vote and the winner's first message, which grows with the number of groups, lets the next candidate depose the
+ * winner. Refusing a pre-vote is always safe; votes are given by Raft's rules alone.
  */
 
 import { assert } from '../../std/assert.ts';
-import { type Term, term as toTerm } from '../../std/brands.ts';
+import { type ReplicaId, type Term, term as toTerm } from '../../std/brands.ts';
 import { becomeLeader } from './leader.ts';
 import { allVoters } from './membership.ts';
 import { voteResult } from './quorum.ts';
@@ -18,6 +22,7 @@ import type { VoteRequest, VoteResponse } from './types.ts';
 export function campaign(replica: Replica): void {
   if (replica.role.kind === 'leader' || !replica.isPromotable) return;
   const role = becomeCandidate(replica, 'preCandidate', false);
+  pledge(replica, replica.id);
   role.votes.set(replica.id, true);
   if (tally(replica, role)) return;
   askForVotes(replica, role);
@@ -96,6 +101,7 @@ function tally(replica: Replica, role: CandidateState): boolean {
  */
 export function loseCampaign(replica: Replica, term: Term): void {
   replica.campaignsFailed++;
+  if (replica.pledge?.to === replica.id) replica.pledge = undefined;
   replica.becomeFollower(term, 0);
   const { role } = replica;
   if (role.kind === 'follower')
@@ -125,7 +131,8 @@ export function handleVoteRequest(replica: Replica, request: VoteRequest): void 
       request.term > replica.currentTerm &&
       upToDate &&
       !replica.barred &&
-      (request.transfer || !sticksToLeader(replica));
+      (request.transfer || !(sticksToLeader(replica) || prefersOther(replica, request)));
+    if (granted) makePledge(replica, from);
     replica.respond({
       kind: 'preVoteResponse',
       from: replica.id,
@@ -143,9 +150,41 @@ export function handleVoteRequest(replica: Replica, request: VoteRequest): void 
       replica.vote(from);
       // Gives up an own pre-vote, and a fresh deadline gives the candidate time to win.
       replica.becomeFollower(replica.currentTerm, 0);
+      makePledge(replica, from);
     }
   }
   replica.respond({ kind: 'requestVoteResponse', from: replica.id, to: from, term: replica.currentTerm, granted });
+}
+
+/** Share of the election timeout that a pledge lasts. Driver time never outruns the messages that are there, so this is many round trips. */
+const PLEDGE_SHARE = 0.5;
+
+/** Until when this replica helps another candidate and does not campaign itself; in the past if it is free. */
+export function pledgedUntilMs({ id, pledge }: Replica): number {
+  return pledge === undefined || pledge.to === id ? Number.NEGATIVE_INFINITY : pledge.untilMs;
+}
+
+/** Pre-vote only: another candidate is about to win, perhaps this replica. Of two that ask each other the one with the lower id goes on. */
+function prefersOther(replica: Replica, { from, lastIndex, lastTerm }: VoteRequest): boolean {
+  const { log, pledge, role } = replica;
+  if (lastTerm > log.lastTerm || lastIndex > log.lastIndex) return false;
+  if (pledge === undefined || pledge.to === from || replica.nowMs >= pledge.untilMs) return false;
+  if (pledge.to !== replica.id) return true;
+  // Whoever refused cannot make this replica win, which can make it win.
+  return role.kind === 'preCandidate' && from > replica.id && role.votes.get(from) !== false;
+}
+
+function pledge(replica: Replica, to: ReplicaId): void {
+  replica.pledge = { to, untilMs: replica.nowMs + replica.options.electionTimeoutMs * PLEDGE_SHARE };
+}
+
+/** It does not campaign itself meanwhile; if nothing comes of it, the others that are pledged to the same candidate do not all campaign at once. */
+function makePledge(replica: Replica, to: ReplicaId): void {
+  const { nowMs } = replica;
+  pledge(replica, to);
+  if (replica.role.kind === 'preCandidate') replica.becomeFollower(replica.currentTerm, 0);
+  const { role } = replica;
+  if (role.kind === 'follower') role.deadlineMs = Math.max(role.deadlineMs, nowMs + role.timeoutMs * PLEDGE_SHARE);
 }
 
 /** An answer in the current term; of a granted pre-vote: in the term that this replica would campaign in. */

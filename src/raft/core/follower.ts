@@ -19,6 +19,7 @@ export function followLeader(replica: Replica, leader: ReplicaId): FollowerState
   // Found again after it was lost: a term has one leader, so what was verified against it and what is owed to it still holds.
   if (role.leaderId === 0) role.leaderId = leader;
   replica.campaignsFailed = 0;
+  replica.pledge = undefined;
   assert(role.leaderId === leader, 'There is one leader in a term');
   if (!role.held) role.deadlineMs = replica.nowMs + role.timeoutMs;
   return role;

@@ -67,7 +67,7 @@ export function peerReset(replica: Replica, peer: ReplicaId): void {
   if (progress === undefined) return;
   progress.resetRetries();
   // A catch-up ends by its own event, whatever happens to the link.
-  if (progress.state !== 'snapshot') progress.becomeProbe();
+  if (progress.state !== 'snapshot') progress.probeAgain();
 }
 
 /** A catch-up ended at checkpoint `index`, or failed: then it is asked for again after a pause. */

@@ -166,7 +166,7 @@ export function handleAppendResponse(replica: Replica, role: LeaderState, respon
   }
   if (response.overloaded) {
     if (progress.state === 'snapshot') return;
-    progress.becomeProbe();
+    progress.probeAgain();
     progress.pauseUntil(replica.nowMs + replica.limits.overloadPauseMs * (1 + replica.options.random()));
     return;
   }

@@ -65,6 +65,17 @@ test('a replica whose disk was cut may deny what it confirmed', () => {
   expect([progress.matchIndex, progress.nextIndex]).toEqual([4, 5]);
 });
 
+test('a link that comes back before anything was acknowledged does not send the probe back to the beginning', () => {
+  const progress = fresh(10);
+  progress.sent(at(10), at(0), 0);
+  progress.probeAgain();
+  expect([progress.state, progress.nextIndex, progress.canSend(0)]).toEqual(['probe', 11, true]);
+  const confirmed = replicating(10);
+  confirmed.sent(at(12), at(0), 0);
+  confirmed.probeAgain();
+  expect([confirmed.state, confirmed.nextIndex]).toEqual(['probe', 11]);
+});
+
 test('silence is probed, less and less often; an idle peer has no deadline', () => {
   const progress = replicating(10);
   expect(progress.deadlineMs).toBe(Number.POSITIVE_INFINITY);

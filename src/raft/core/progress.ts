@@ -147,6 +147,14 @@ export class Progress {
     this.#commitSent = logIndex(0);
   }
 
+  /**
+   * What was under way is lost. A probe goes on where it was: who acknowledged nothing in this term yet, because its broker comes up only now, most likely has all that came before it, and behind index 0 there
+   * is nothing but a catch-up.
+   */
+  probeAgain(): void {
+    this.becomeProbe(this.#state === 'probe' ? this.#nextIndex : logIndex(this.#matchIndex + 1));
+  }
+
   /** The peer is back, or its catch-up failed: silence so far says nothing about the next message. */
   resetRetries(): void {
     this.#retries = 0;
@@ -165,8 +173,7 @@ export class Progress {
   /** True if the answer to something under way is overdue; it is probed again then, less and less often. */
   takeTimeout(nowMs: number): boolean {
     if (nowMs < this.#retryAtMs) return false;
-    const next = this.#state === 'probe' ? this.#nextIndex : logIndex(this.#matchIndex + 1);
-    this.becomeProbe(next);
+    this.probeAgain();
     this.#retries++;
     return true;
   }

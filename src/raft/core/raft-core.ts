@@ -386,8 +386,8 @@ export class RaftCore {
     if (role.kind !== 'follower') return;
     role.leaderId = 0;
     role.held = false;
-    role.deadlineMs = replica.nowMs + delayMs;
-    if (delayMs <= 0) election.campaign(replica);
+    role.deadlineMs = Math.max(replica.nowMs + delayMs, election.pledgedUntilMs(replica));
+    if (role.deadlineMs <= replica.nowMs) election.campaign(replica);
   }
 
   #checkQuorum(active: ReadonlySet<ReplicaId>): void {

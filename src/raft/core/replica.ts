@@ -37,6 +37,8 @@ export class Replica {
   role: RoleState;
   /** Elections lost in a row; spreads the next ones. */
   campaignsFailed = 0;
+  /** The candidate that this replica helps, and until when it helps nobody else (election.ts). Forgotten in a restart: it protects no promise. */
+  pledge: { readonly to: ReplicaId; readonly untilMs: number } | undefined;
   /** Responses that wait for the flush of the write beside them. */
   #waiting: { readonly write: number; readonly response: Response }[] = [];
 
