@@ -53,8 +53,8 @@ export class EntryCache {
     return this.#bytes;
   }
 
-  /** Adds entries that follow the last one held of this replica; others replace what is held. With `pin`, payloads are kept as they are even if they pin a much larger buffer. */
-  append(replicaId: number, entries: readonly Entry[], lsn: number, pin = false): void {
+  /** Adds entries that follow the last one held of this replica; others replace what is held. */
+  append(replicaId: number, entries: readonly Entry[], lsn: number): void {
     const first = entries[0]!.index;
     let tail = this.#tails.get(replicaId);
     if (tail === undefined || tail.first + tail.entries.length - tail.skip !== first) {
@@ -63,7 +63,7 @@ export class EntryCache {
       this.#tails.set(replicaId, tail);
     }
     for (const entry of entries) {
-      const kept = pin ? entry : this.#unpinned(entry);
+      const kept = this.#unpinned(entry);
       tail.entries.push(kept);
       tail.lsns.push(lsn);
       this.#account(kept);
@@ -93,12 +93,6 @@ export class EntryCache {
     return tail === undefined || tail.entries.length === tail.skip ? undefined : tail.first;
   }
 
-  /** The index behind the last entry held of a replica; undefined if none is. */
-  nextIndex(replicaId: number): number | undefined {
-    const tail = this.#tails.get(replicaId);
-    return tail === undefined ? undefined : tail.first + tail.entries.length - tail.skip;
-  }
-
   /** Forgets entries from `index` on. */
   truncate(replicaId: number, index: number): void {
     const tail = this.#tails.get(replicaId);
@@ -107,12 +101,6 @@ export class EntryCache {
       this.#release(tail.entries.pop()!);
       tail.lsns.pop();
     }
-  }
-
-  /** Forgets entries before `index`. */
-  dropBefore(replicaId: number, index: number): void {
-    const tail = this.#tails.get(replicaId);
-    if (tail !== undefined) this.#dropFront(tail, Math.min(index - tail.first, tail.entries.length - tail.skip));
   }
 
   forget(replicaId: number): void {

@@ -8,6 +8,7 @@
  * The header says whose frame it is and which entries it carries even when the body is damaged (DECISIONS W6).
  */
 
+import { assert } from '../std/assert.ts';
 import { logIndex, replicaId, term } from '../std/brands.ts';
 import { crc32c } from '../std/crc32c.ts';
 import { crc32cShifted } from '../std/crc32c-combine.ts';
@@ -146,6 +147,24 @@ export function entriesBodyBytes(count: number, payloadBytes: number): number {
 
 export function readCommitHint(view: DataView, bodyAt: number): number {
   return readU53(view, bodyAt);
+}
+
+/** What a frame of entries at `at` says of each, without an object for any: recovery looks at all of them. */
+export function forEachEntry(
+  view: DataView,
+  frame: FrameHeader,
+  at: number,
+  visit: (index: number, term: number, kind: number, payloadBytes: number) => void,
+): void {
+  const bodyAt = at + FRAME_HEADER_BYTES;
+  let payloadEnd = bodyAt + entriesBodyBytes(frame.count, 0);
+  for (let i = 0; i < frame.count; i++) {
+    const headerAt = bodyAt + ENTRIES_PREFIX_BYTES + i * ENTRY_HEADER_BYTES;
+    const payloadBytes = view.getUint32(headerAt + 8, true);
+    payloadEnd += payloadBytes;
+    visit(frame.index + i, readU53(view, headerAt), view.getUint8(headerAt + 16), payloadBytes);
+  }
+  assert(payloadEnd === bodyAt + frame.bodyLength, 'The entries of a frame fill its body');
 }
 
 /** The entries of a frame at `at` of `bytes`, their payloads views of it. Undefined if the lengths disagree. */

@@ -4,9 +4,9 @@
  */
 import type { DiskFile } from '../std/disk.ts';
 import type { Log } from '../std/log.ts';
-import type { EntryCache } from './entry-cache.ts';
 import { decodeFlushHeader, FLUSH_FLAG } from './flush-block.ts';
 import { BLOCK_BYTES, SECTOR_BYTES, SECTOR_WORDS, SEGMENT_DATA_POSITION, STAMP_WORD, wordsOf } from './layout.ts';
+import { RecoveredEntries } from './recovered-entries.ts';
 import { Replay } from './replay.ts';
 import type { ReplicaLog } from './replica-log.ts';
 import { decodeSegmentHeader, Segment, SegmentChain } from './segment.ts';
@@ -35,22 +35,24 @@ export interface Recovered {
   /** Content of the last segment, stamps replaced. */
   readonly lastBytes: Uint8Array;
   readonly storeDamage: string | undefined;
+  /** All that was read of the segments in use. */
+  readonly entries: RecoveredEntries;
 }
 
 export interface RecoveryOptions {
   readonly files: SegmentFiles;
   readonly storeId: Uint8Array;
   readonly stamps: Stamps;
-  readonly cache: EntryCache;
   readonly log: Log;
   /** Reads a whole segment file. */
   readonly load: (file: DiskFile, sizeBytes: number) => Promise<Uint8Array>;
 }
 
 export async function recover(options: RecoveryOptions): Promise<Recovered> {
-  const { files, stamps, cache, log } = options;
+  const { files, stamps, log } = options;
   const chain = new SegmentChain();
-  const replay = new Replay(chain, cache, stamps);
+  const entries = new RecoveredEntries();
+  const replay = new Replay(chain, stamps);
   const found = await findSegments(options, replay);
   const nextSequence = (found.at(-1)?.sequence ?? 0) + 1;
 
@@ -65,6 +67,7 @@ export async function recover(options: RecoveryOptions): Promise<Recovered> {
       continues: undefined,
       lastBytes: new Uint8Array(0),
       storeDamage: replay.storeDoubt,
+      entries,
     };
   }
 
@@ -95,6 +98,7 @@ export async function recover(options: RecoveryOptions): Promise<Recovered> {
     if (step.gapBefore) replay.lose(`The segments before segment ${segment.sequence} are missing`);
     if (segment.cut) replay.lose(`Segment ${segment.sequence} is shorter than it was made`);
     trustedEnd = await applyWalk(replay, walk, bytes, segment, options);
+    entries.add(segment.sequence, bytes);
     if (isLast) lastBytes = bytes;
   }
   replay.finish();
@@ -108,6 +112,7 @@ export async function recover(options: RecoveryOptions): Promise<Recovered> {
     continues: { sequence: end.found.sequence, position: trustedEnd },
     lastBytes,
     storeDamage: replay.storeDamage,
+    entries,
   };
 }
 

@@ -5,7 +5,6 @@
  */
 import { assert, InvariantError } from '../std/assert.ts';
 import { replicaId as asReplicaId, logIndex } from '../std/brands.ts';
-import type { EntryCache } from './entry-cache.ts';
 import { FLUSH_PAYLOAD_OFFSET, type FlushHeader, restoreOriginals } from './flush-block.ts';
 import {
   CHECKPOINT_FLAG,
@@ -16,6 +15,7 @@ import {
   FRAME_KIND,
   FRAME_KIND_MAX,
   type FrameHeader,
+  forEachEntry,
   frameBodyHolds,
   readCommitHint,
   readHardState,
@@ -42,7 +42,6 @@ export class Replay {
   /** Highest LSN seen. */
   highestLsn = 0;
   readonly #chain: SegmentChain;
-  readonly #cache: EntryCache;
   readonly #stamps: Stamps;
   readonly #identityDoubts = new Map<number, string>();
   #tableIds: Set<number> | undefined;
@@ -51,9 +50,8 @@ export class Replay {
   #view = viewOf(this.#bytes);
   #segment: Segment | undefined;
 
-  constructor(chain: SegmentChain, cache: EntryCache, stamps: Stamps) {
+  constructor(chain: SegmentChain, stamps: Stamps) {
     this.#chain = chain;
-    this.#cache = cache;
     this.#stamps = stamps;
   }
 
@@ -83,7 +81,7 @@ export class Replay {
       const frame = readTrustedHeader(this.#view, at);
       const bodyAt = at + FRAME_HEADER_BYTES;
       assert(bodyAt + frame.bodyLength <= end, 'Frames stay inside their flush');
-      this.#applyFrame(frame, at, header.firstLsn + i);
+      this.#applyFrame(frame, at);
       at = bodyAt + frame.bodyLength;
     }
     assert(at === end, 'Frames fill their flush');
@@ -106,7 +104,7 @@ export class Replay {
       }
       const bodyAt = at + FRAME_HEADER_BYTES;
       if (frameBodyHolds(this.#bytes.subarray(bodyAt, bodyAt + frame.bodyLength), frame, seed, at)) {
-        this.#applyFrame(frame, at, header.firstLsn + i);
+        this.#applyFrame(frame, at);
       } else this.#applyDamagedFrame(frame, at);
       at = bodyAt + frame.bodyLength;
     }
@@ -121,7 +119,6 @@ export class Replay {
       const hole = log.firstHole();
       if (hole !== undefined) {
         log.truncate(hole);
-        this.#cache.truncate(log.replicaId, hole);
         this.#addDamage(log, {
           kind: 'entries',
           fromIndex: logIndex(hole),
@@ -151,7 +148,7 @@ export class Replay {
     this.highestLsn = Math.max(this.highestLsn, this.expectedLsn - 1);
   }
 
-  #applyFrame(frame: FrameHeader, at: number, lsn: number): void {
+  #applyFrame(frame: FrameHeader, at: number): void {
     if (frame.kind < 1 || frame.kind > FRAME_KIND_MAX) {
       throw new Error(`The WAL holds a frame of unknown kind ${frame.kind}: it was written by a newer version`);
     }
@@ -177,7 +174,7 @@ export class Replay {
         this.#endTable(frame);
         return;
       case FRAME_KIND.movedEntries:
-        this.#applyMoved(frame, at, lsn);
+        this.#applyMoved(frame, at);
         return;
     }
     const log = this.logs.get(frame.replicaId);
@@ -191,7 +188,7 @@ export class Replay {
         log.hardState = readHardState(viewOf(body), 0);
         return;
       case FRAME_KIND.entries:
-        this.#applyEntries(log, frame, at, lsn);
+        this.#applyEntries(log, frame, at);
         return;
       case FRAME_KIND.truncate:
         this.#truncate(log, frame.index);
@@ -205,7 +202,6 @@ export class Replay {
         return;
       case FRAME_KIND.lost:
         log.lose(Buffer.from(body).toString());
-        this.#cache.forget(log.replicaId);
         return;
     }
   }
@@ -246,13 +242,12 @@ export class Replay {
     this.logs.get(id)?.clear();
     this.logs.delete(id);
     this.#identityDoubts.delete(id);
-    this.#cache.forget(id);
   }
 
   #applyRow(frame: FrameHeader, body: Uint8Array): void {
     const row = decodeTableRow(body);
     const log = this.logs.get(frame.replicaId) ?? this.#create(frame.replicaId, row.descriptor);
-    this.#cache.truncate(frame.replicaId, log.adoptRow(row));
+    log.adoptRow(row);
     this.#identityDoubts.delete(frame.replicaId);
     this.#tableIds?.add(frame.replicaId);
   }
@@ -265,7 +260,7 @@ export class Replay {
     this.storeDoubt = this.#tableRowLost ? 'A row of the table of replicas is damaged' : undefined;
   }
 
-  #applyEntries(log: ReplicaLog, frame: FrameHeader, at: number, lsn: number): void {
+  #applyEntries(log: ReplicaLog, frame: FrameHeader, at: number): void {
     if (frame.index !== log.lastIndex + 1) {
       if (this.storeDoubt === undefined && log.damage === undefined)
         throw new InvariantError(`Entries of replica ${log.replicaId} do not follow its log`);
@@ -273,25 +268,21 @@ export class Replay {
       if (!this.#fillUpTo(log, frame.index - 1)) return;
     }
     const bodyAt = at + FRAME_HEADER_BYTES;
-    const entries = this.#entriesOf(frame, at);
     const sequence = this.#segment!.sequence;
-    for (const entry of entries) log.append(entry.term, entry.kind, sequence, at, entry.payload[0]!.length);
+    forEachEntry(this.#view, frame, at, (_, term, kind, payloadBytes) => {
+      log.append(term, kind, sequence, at, payloadBytes);
+    });
     log.commitHint = Math.max(log.commitHint, readCommitHint(this.#view, bodyAt));
-    this.#cache.append(log.replicaId, entries, lsn, true);
   }
 
-  #applyMoved(frame: FrameHeader, at: number, lsn: number): void {
+  #applyMoved(frame: FrameHeader, at: number): void {
     const log = this.logs.get(frame.replicaId);
     if (log === undefined) return;
     const sequence = this.#segment!.sequence;
-    const entries = this.#entriesOf(frame, at);
-    for (const entry of entries) {
-      if (entry.index < log.firstIndex || entry.index > log.lastIndex || log.termAt(entry.index) !== entry.term)
-        continue;
-      log.move(entry.index, sequence, at, entry.payload[0]!.length, entry.kind);
-    }
-    const next = this.#cache.nextIndex(log.replicaId);
-    if (next === undefined || next === frame.index) this.#cache.append(log.replicaId, entries, lsn, true);
+    forEachEntry(this.#view, frame, at, (index, term, kind, payloadBytes) => {
+      if (index < log.firstIndex || index > log.lastIndex || log.termAt(index) !== term) return;
+      log.move(index, sequence, at, payloadBytes, kind);
+    });
   }
 
   #applyCheckpoint(log: ReplicaLog, frame: FrameHeader, body: Uint8Array): void {
@@ -310,8 +301,6 @@ export class Replay {
       reset = true;
     }
     log.setCheckpoint(checkpoint, reset);
-    if (reset) this.#cache.forget(log.replicaId);
-    else this.#cache.dropBefore(log.replicaId, log.liveFrom);
   }
 
   #truncate(log: ReplicaLog, index: number): void {
@@ -321,7 +310,6 @@ export class Replay {
       return;
     }
     log.truncate(index);
-    this.#cache.truncate(log.replicaId, index);
   }
 
   #fillUpTo(log: ReplicaLog, lastIndex: number): boolean {
@@ -336,10 +324,6 @@ export class Replay {
     }
     if (count > 0) log.appendHoles(count);
     return true;
-  }
-
-  #entriesOf(frame: FrameHeader, at: number): Entry[] {
-    return entriesAt(this.#bytes, this.#view, frame, at);
   }
 }
 

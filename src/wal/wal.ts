@@ -23,10 +23,11 @@ import { FrameReader } from './frame-reader.ts';
 import { FrameWriter } from './frame-writer.ts';
 import { BLOCK_BYTES, SEGMENT_BYTES_MAX, writeU53 } from './layout.ts';
 import { Reclaimer } from './reclaimer.ts';
+import type { RecoveredEntries } from './recovered-entries.ts';
 import { type Recovered, recover } from './recovery.ts';
 import { ReplicaLog } from './replica-log.ts';
 import type { Checkpoint, Entry, HardState, RecoveredReplica, ReplicaStorage, WalStats } from './replica-storage.ts';
-import { Segment, STORE_ID_BYTES } from './segment.ts';
+import { Segment, type SegmentChain, STORE_ID_BYTES } from './segment.ts';
 import { SegmentAllocator } from './segment-allocator.ts';
 import { SegmentFiles } from './segment-files.ts';
 import { Stamps } from './stamp.ts';
@@ -71,14 +72,15 @@ export class Wal implements ReplicaStorage {
 
   readonly #logs: Map<number, ReplicaLog>;
   readonly #cache: EntryCache;
-  readonly #cacheBytes: number;
+  /** Until {@link endReplay}. */
+  readonly #recoveredEntries: RecoveredEntries;
   readonly #flusher: Flusher;
   readonly #writer: FrameWriter;
   readonly #reader: FrameReader;
   readonly #reclaimer: Reclaimer;
   readonly #allocator: SegmentAllocator;
   readonly #files: SegmentFiles;
-  readonly #recovery: Recovered;
+  readonly #chain: SegmentChain;
   readonly #entryBytesMax: number;
   /** The last frame of moved entries; who waits for its flush, in order. */
   #movedLsn = 0;
@@ -99,7 +101,6 @@ export class Wal implements ReplicaStorage {
     const log = options.log ?? SILENT_LOG;
     const stamps = new Stamps(options.storeId);
     const files = new SegmentFiles(options.disk, options.directory, segmentBytes);
-    const cache = new EntryCache(Number.MAX_SAFE_INTEGER);
     const load = async (file: DiskFile, sizeBytes: number): Promise<Uint8Array> => {
       const reader = await options.disk.openFile(file.path);
       try {
@@ -108,7 +109,7 @@ export class Wal implements ReplicaStorage {
         await reader.close();
       }
     };
-    const recovery = await recover({ files, storeId: options.storeId, stamps, cache, log, load });
+    const recovery = await recover({ files, storeId: options.storeId, stamps, log, load });
     if (files.free === 0) await files.create();
     const sequence = recovery.nextSequence;
     const file = await files.begin({ storeId: options.storeId, sequence, continues: recovery.continues });
@@ -117,11 +118,10 @@ export class Wal implements ReplicaStorage {
       log,
       stamps,
       files,
-      cache,
       recovery,
       first: new Segment(sequence, segmentBytes, file),
     });
-    await wal.#remake();
+    await wal.#remake(recovery);
     return wal;
   }
 
@@ -132,21 +132,18 @@ export class Wal implements ReplicaStorage {
       log: Log;
       stamps: Stamps;
       files: SegmentFiles;
-      cache: EntryCache;
       recovery: Recovered;
       first: Segment;
     },
   ) {
-    const { segmentBytes, log, stamps, files, cache, recovery, first } = parts;
+    const { segmentBytes, log, stamps, files, recovery, first } = parts;
     const { chain } = recovery;
     const bytesLimit = options.bytesLimit ?? DEFAULT_BYTES_LIMIT;
     const segmentsMax = Math.max(SEGMENTS_MIN, Math.floor(bytesLimit / segmentBytes));
-    this.#recovery = recovery;
+    this.#chain = chain;
     this.#logs = recovery.logs;
-    this.#cache = cache;
-    this.#cacheBytes = options.cacheBytes ?? DEFAULT_CACHE_BYTES;
-    // What was recovered stays in memory until it was applied; see endReplay.
-    cache.budgetBytes = cache.bytes + this.#cacheBytes;
+    this.#recoveredEntries = recovery.entries;
+    this.#cache = new EntryCache(options.cacheBytes ?? DEFAULT_CACHE_BYTES);
     this.#files = files;
     this.#entryBytesMax = segmentBytes / 4;
     this.storeDamage = recovery.storeDamage;
@@ -218,7 +215,9 @@ export class Wal implements ReplicaStorage {
       flusher: this.#flusher,
       allocator: this.#allocator,
       readLive: (replica, from, to, maxBytes) =>
-        this.#cache.read(replica.replicaId, from, to, maxBytes) ?? this.#reader.read(replica, from, to, maxBytes),
+        this.#cache.read(replica.replicaId, from, to, maxBytes) ??
+        this.#recoveredEntries.read(replica, from, to, maxBytes) ??
+        this.#reader.read(replica, from, to, maxBytes),
       move: (replica, entries) => {
         this.#writer.entries(FRAME_KIND.movedEntries, replica, entries, 0);
         this.#movedLsn = this.appendedLsn;
@@ -245,7 +244,7 @@ export class Wal implements ReplicaStorage {
     assert(!this.#logs.has(replicaId), 'A replica id is never reused');
     // The frame first: it may begin a segment, whose table must not have the replica yet.
     const appended = this.#append(FRAME_KIND.createReplica, replicaId, 0, descriptor);
-    this.#logs.set(replicaId, new ReplicaLog(replicaId, descriptor.slice(), this.#recovery.chain));
+    this.#logs.set(replicaId, new ReplicaLog(replicaId, descriptor.slice(), this.#chain));
     return appended;
   }
 
@@ -347,6 +346,8 @@ export class Wal implements ReplicaStorage {
       assert(agrees, 'The cache agrees with the log');
       return cached;
     }
+    const recovered = this.#recoveredEntries.read(replica, from, to, maxBytes);
+    if (recovered !== undefined) return recovered;
     // What the cache holds behind them may not be flushed: the disk is asked for the part before it only.
     const cachedFrom = this.#cache.firstIndex(replicaId) ?? Number.POSITIVE_INFINITY;
     const end = cachedFrom > from ? Math.min(to, cachedFrom - 1) : to;
@@ -371,8 +372,7 @@ export class Wal implements ReplicaStorage {
   }
 
   endReplay(): void {
-    this.#cache.budgetBytes = this.#cacheBytes;
-    this.#cache.trim(this.flushedLsn);
+    this.#recoveredEntries.clear();
   }
 
   flush(): void {
@@ -394,7 +394,7 @@ export class Wal implements ReplicaStorage {
     await this.#flusher.close();
     await this.#allocator.close();
     await this.#files.close();
-    for (const segment of this.#recovery.chain.all) await segment.file?.close();
+    for (const segment of this.#chain.all) await segment.file?.close();
   }
 
   #get(replicaId: ReplicaId): ReplicaLog {
@@ -410,8 +410,7 @@ export class Wal implements ReplicaStorage {
   }
 
   /** Writes everything that may be unflushed again, into the new segment, and waits until it is durable (DECISIONS W4). */
-  async #remake(): Promise<void> {
-    const { continues, lastBytes } = this.#recovery;
+  async #remake({ continues, lastBytes }: Recovered): Promise<void> {
     const segment = this.#flusher.segment;
     this.#writer.table(segment, this.#logs, this.storeDamage, () => {
       if (continues === undefined) return;
@@ -455,7 +454,7 @@ export class Wal implements ReplicaStorage {
 
   #updateStats(): void {
     const { stats } = this;
-    const { chain } = this.#recovery;
+    const chain = this.#chain;
     stats.segments = this.#files.total;
     stats.bytesInUse = chain.count * (chain.oldest?.sizeBytes ?? 0);
     stats.liveBytes = chain.liveBytes;
