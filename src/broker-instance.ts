@@ -236,6 +236,8 @@ export class BrokerInstance {
       configure: (log, topic) => partitions.configure(log, topic),
       closePartition: (log) => partitions.close(log),
       needsClusterTime: (image) => image.topics.size > 0,
+      log,
+      damagedReplicas: () => driver.damagedReplicas(),
       fail: this.#onFailure,
     });
     this.#services = services;
@@ -381,13 +383,15 @@ export class BrokerInstance {
       process: () => ({ ...this.#machine.processFacts(), eventLoopDelayMs: this.#eventLoop.delayMs }),
       disk: () => this.#space,
       scrub: () => this.#partitions?.scrubber,
+      replacedReplicas: () => services.replacement.replaced,
       barredReplicas: () => this.#driver?.damagedReplicas().length ?? 0,
       groupLags: () => groupLags(coordinator),
     });
     return new AdminHttp({
       cluster: services.controller,
       groups: driver,
-      isServing: () => this.#isServing,
+      // Whoever restarts brokers one by one waits for this one to be able to lead at once.
+      isServing: () => this.#isServing && !driver.isReplaying,
       scrub: () => this.#partitions?.scrubber,
       metrics: () => registry.metrics(),
       metricsContentType: registry.contentType,

@@ -3,6 +3,8 @@
  *
  * Invariants: entries are applied in log order, each once in the life of the process; only what is committed and flushed here (DECISIONS W7); a group whose entries are being
  * read from the disk, or that installs a catch-up, waits.
+ *
+ * A leader that is not ready has clients waiting, so it comes first: after a restart a broker has much to apply, most of it for groups that others lead.
  */
 import { assert, unreachable } from '../std/assert.ts';
 import { logIndex } from '../std/brands.ts';
@@ -23,6 +25,8 @@ export class ApplyLoop {
   readonly #context: DriverContext;
   readonly #applied: (replica: GroupReplica) => void;
   readonly #queue = new Fifo<GroupReplica>();
+  /** Leaders that are not ready. They may be in the other queue as well. */
+  readonly #hurried = new Fifo<GroupReplica>();
   readonly #waitingToRead = new Fifo<GroupReplica>();
   #reads = 0;
 
@@ -33,7 +37,7 @@ export class ApplyLoop {
   }
 
   get hasWork(): boolean {
-    return this.#queue.size > 0;
+    return this.#queue.size > 0 || this.#hurried.size > 0;
   }
 
   /** The replica may have something to apply. */
@@ -41,7 +45,13 @@ export class ApplyLoop {
     if (replica.applyQueued || replica.applyReading || replica.frozen || replica.removed) return;
     if (replica.appliedIndex >= replica.applyTarget) return;
     replica.applyQueued = true;
-    this.#queue.push(replica);
+    if (replica.role === 'leader' && !replica.isReady) this.#hurried.push(replica);
+    else this.#queue.push(replica);
+  }
+
+  /** The replica leads from now on. */
+  hurry(replica: GroupReplica): void {
+    if (replica.applyQueued && !replica.isReady) this.#hurried.push(replica);
   }
 
   /** One pass's share. */
@@ -49,8 +59,10 @@ export class ApplyLoop {
     let bytes = this.#context.config.applyBytesPerPass;
     let entries = this.#context.config.applyEntriesPerPass;
     while (bytes > 0 && entries > 0) {
-      const replica = this.#queue.shift();
+      const replica = this.#hurried.shift() ?? this.#queue.shift();
       if (replica === undefined) return;
+      // Was in both queues.
+      if (!replica.applyQueued) continue;
       replica.applyQueued = false;
       if (replica.frozen || replica.removed || replica.applyReading) continue;
       const taken = this.#take(replica, Math.min(bytes, TURN_BYTES));

@@ -43,20 +43,23 @@ export class Following {
   }
 
   /**
-   * After brokers were started together nobody leads anything, and waiting for election timeouts would only cost time: where a quorum is connected, candidates come one after the other. A leader that
-   * was not heard of yet announces itself meanwhile, and pre-votes keep it where it is.
+   * After brokers were started together nobody leads anything, and waiting for election timeouts would only cost time: where a quorum is connected, candidates come one after the other, in the order of
+   * the membership, so that leaders are where they are preferred. One whose broker is not there yet is waited for, but not for long. A leader that was not heard of yet announces itself meanwhile, and
+   * pre-votes keep it where it is.
    */
   #electLeaderless(): void {
     const { replicas, peers, brokerId, nowMs, config } = this.#context;
     for (const replica of replicas.values()) {
       const { core, membership } = replica;
       if (core === undefined || core.barred || replica.role !== 'follower' || core.leaderId !== 0) continue;
+      const voters = allVoters(membership);
       const isConnected = (id: ReplicaId): boolean => {
-        const member = allVoters(membership).find((voter) => voter.replicaId === id);
+        const member = voters.find((voter) => voter.replicaId === id);
         return member?.brokerId === brokerId || (member !== undefined && peers.get(member.brokerId)?.fit === true);
       };
       if (!isQuorum(membership, isConnected)) continue;
-      const delayMs = (1 + rankOf(this.#context, replica, undefined)) * config.rankDelayMs;
+      const rank = voters.findIndex((voter) => voter.replicaId === replica.replicaId);
+      const delayMs = config.rankDelayMs + Math.max(rank, 0) * config.leaderlessRankDelayMs;
       this.#context.step(replica, { kind: 'leaderLost', nowMs, delayMs });
     }
   }
@@ -155,11 +158,11 @@ export class Following {
  * Place of this replica among those that can lead after `lost`: the same on every survivor that sees the same brokers alive, another order for each (group, term), so that a
  * thousand groups find their new leaders spread over the survivors, mostly in the first attempt (DECISIONS L4).
  */
-function rankOf(context: DriverContext, replica: GroupReplica, lost: Peer | undefined): number {
+function rankOf(context: DriverContext, replica: GroupReplica, lost: Peer): number {
   const own = rankHash(replica.groupId, replica.currentTerm, replica.replicaId);
   let rank = 0;
   for (const member of allVoters(replica.membership)) {
-    if (member.replicaId === replica.replicaId || member.brokerId === lost?.brokerId) continue;
+    if (member.replicaId === replica.replicaId || member.brokerId === lost.brokerId) continue;
     if (context.peers.get(member.brokerId)?.fit !== true) continue;
     if (rankHash(replica.groupId, replica.currentTerm, member.replicaId) < own) rank++;
   }

@@ -6,7 +6,7 @@ import { assert } from '../std/assert.ts';
 import { type BrokerId, type GroupId, type LogIndex, logIndex, type ReplicaId, type Term } from '../std/brands.ts';
 import { ENTRY_KIND, type ReplicaDamage } from '../wal/replica-storage.ts';
 import { AppendStream } from './append-stream.ts';
-import { allMembers } from './core/membership.ts';
+import { allMembers, allVoters } from './core/membership.ts';
 import type { RaftCore } from './core/raft-core.ts';
 import type { ConfirmedRead, Member, Membership, ReplicaProgress, Role } from './core/types.ts';
 import { type Deadline, DeadlineTimer } from './deadline-heap.ts';
@@ -345,7 +345,9 @@ export class GroupReplica implements RaftGroup, Deadline {
 
   flushesAdvanced(): void {
     if (!this.proposals.isAwaitingFlushes) return;
-    this.proposals.flushesAdvanced((required, index) => this.isFlushedBy(required, index));
+    this.proposals.flushesAdvanced(allVoters(this.membership).length, (required, index) =>
+      this.isFlushedBy(required, index),
+    );
   }
 
   progressOf(replicaId: ReplicaId): ReplicaProgress | undefined {

@@ -47,13 +47,26 @@ describe('PendingProposals', () => {
     for (const at of [1, 2]) pending.applied(index(at), term(1), undefined, () => false);
     expect(outcomes).toEqual([]);
     expect(pending.bytes).toBe(20);
-    pending.flushesAdvanced((required, at) => required === 3 && at <= 1);
+    pending.flushesAdvanced(3, (required, at) => required === 3 && at <= 1);
     expect(outcomes).toEqual([['a', 'applied']]);
-    pending.flushesAdvanced(() => true);
+    pending.flushesAdvanced(3, () => true);
     expect(outcomes).toEqual([
       ['a', 'applied'],
       ['b', 'applied'],
     ]);
+  });
+
+  it('gives up on flushes of more voters than the group has left', () => {
+    const { pending, outcomes, log, released } = setUp();
+    log(['a', 'b'], 1, 3);
+    for (const at of [1, 2]) pending.applied(index(at), term(1), undefined, () => false);
+    pending.flushesAdvanced(2, (required, at) => required === 2 && at <= 2);
+    expect(outcomes).toEqual([
+      ['a', 'unknown'],
+      ['b', 'unknown'],
+    ]);
+    expect(pending.bytes).toBe(0);
+    expect(released()).toBe(20);
   });
 
   it('says unknown for what is in the log and refused for what never was, when leadership is lost', () => {

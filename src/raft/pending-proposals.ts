@@ -97,14 +97,19 @@ export class PendingProposals {
     return first.proposal;
   }
 
-  /** More voters flushed; `isFlushedBy`: did so many flush everything up to index? */
-  flushesAdvanced(isFlushedBy: (required: number, index: LogIndex) => boolean): void {
+  /**
+   * More voters flushed, or there are others now; `isFlushedBy`: did so many flush everything up to index? What waits for more voters than the group still has ends unknown: it is committed, but will never be
+   * what was asked for, and would count against the group's limit for good.
+   */
+  flushesAdvanced(voters: number, isFlushedBy: (required: number, index: LogIndex) => boolean): void {
     for (let first = this.#awaitingFlushes.peek(); first !== undefined; first = this.#awaitingFlushes.peek()) {
       const { logged, result } = first;
-      if (!isFlushedBy(logged.proposal.requiredFlushes, logged.index)) return;
+      const isPossible = logged.proposal.requiredFlushes <= voters;
+      if (isPossible && !isFlushedBy(logged.proposal.requiredFlushes, logged.index)) return;
       this.#awaitingFlushes.shift();
       this.#release(logged.proposal);
-      logged.proposal.done({ kind: 'applied', index: logged.index, term: logged.term, result });
+      if (!isPossible) logged.proposal.done({ kind: 'unknown' });
+      else logged.proposal.done({ kind: 'applied', index: logged.index, term: logged.term, result });
     }
   }
 

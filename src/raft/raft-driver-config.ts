@@ -7,6 +7,8 @@ export interface RaftDriverConfig {
   readonly livenessTimeoutMs: number;
   /** Survivors of a dead leader start their elections one after the other, this far apart (DECISIONS L4). */
   readonly rankDelayMs: number;
+  /** The same where nobody leads because all were started together: others wait longer for the preferred leader, which may still be on its way. */
+  readonly leaderlessRankDelayMs: number;
   /** Start of the ranks when the leader's broker lives and only stepped down: mostly somebody was asked to take over. */
   readonly steppedDownDelayMs: number;
   /** Most that driver time advances in one pass (DECISIONS L2). */
@@ -67,6 +69,7 @@ export const RAFT_DRIVER_DEFAULTS: RaftDriverConfig = {
   heartbeatIntervalMs: 150,
   livenessTimeoutMs: 1_000,
   rankDelayMs: 50,
+  leaderlessRankDelayMs: 150,
   steppedDownDelayMs: 150,
   timeStepMaxMs: 100,
   flushWaitMaxMs: 3_000,

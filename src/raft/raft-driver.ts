@@ -160,7 +160,10 @@ export class RaftDriver implements RaftGroups, DriverContext {
     this.#applyLoop = new ApplyLoop(this, (replica) => this.#applied(replica));
     this.#checkpointer = new Checkpointer(this);
     this.#catchUpSender = new CatchUpSender(this);
-    this.#catchUpReceiver = new CatchUpReceiver(this, this.#checkpointer, (replica) => this.#applyLoop.offer(replica));
+    this.#catchUpReceiver = new CatchUpReceiver(this, this.#checkpointer, (replica) => {
+      this.#lifecycle.applied(replica);
+      this.#applyLoop.offer(replica);
+    });
     this.#requests = new PeerRequests(this);
     this.#repair = new RepairWatch(this);
     this.#lifecycle = new ReplicaLifecycle(this, {
@@ -205,7 +208,7 @@ export class RaftDriver implements RaftGroups, DriverContext {
 
   // -------------------------------------------------------------- start and end
 
-  /** Restores all replicas the WAL knows, replays what is known committed, starts the cores and then the links. Rejects if the broker must not run. */
+  /** Restores all replicas the WAL knows, starts the cores and then the links; what is known committed is applied meanwhile. Rejects if the broker must not run. */
   async start(): Promise<void> {
     assert(this.#state === 'new', 'A driver starts once');
     this.#state = 'running';
@@ -444,6 +447,7 @@ export class RaftDriver implements RaftGroups, DriverContext {
     if (role === 'leader') {
       if (ledTerm === undefined) this.metrics.leadershipsWon++;
       replica.ledTerm = currentTerm;
+      this.#applyLoop.hurry(replica);
     } else if (ledTerm !== undefined) {
       this.metrics.leadershipsLost++;
       this.#leadershipLost(replica);
@@ -469,9 +473,10 @@ export class RaftDriver implements RaftGroups, DriverContext {
 
   #applied(replica: GroupReplica): void {
     replica.answerReadsApplied();
+    replica.flushesAdvanced();
     replica.change?.advance();
-    if (replica.core === undefined) this.#lifecycle.replayed(replica);
-    else this.#checkpointer.considerSize(replica);
+    this.#lifecycle.applied(replica);
+    if (replica.core !== undefined) this.#checkpointer.considerSize(replica);
   }
 
   #replicaStarted(replica: GroupReplica): void {
@@ -646,6 +651,11 @@ export class RaftDriver implements RaftGroups, DriverContext {
       if (damage !== undefined && core?.barred !== false) damaged.push({ groupId, replicaId, kind: damage.kind });
     }
     return damaged;
+  }
+
+  /** What was recovered as committed is still being applied. */
+  get isReplaying(): boolean {
+    return this.#lifecycle.isReplaying;
   }
 
   /** The driver's own disk stalls: leaderships were given up (DECISIONS W11). */

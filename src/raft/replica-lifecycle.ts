@@ -1,11 +1,12 @@
 /**
  * How replicas come to be and go: created by metadata, recovered from the WAL, removed on a committed tombstone (DECISIONS I3, W4, W6).
  *
- * Recovery of all replicas: restore the state machine from its checkpoint, replay what is known committed, and only when all are there start the cores, so that nobody's
- * deadline runs while others are still being read.
+ * Recovery of all replicas: restore the state machines from their checkpoints, and only when all are there start the cores, so that nobody's deadline runs while others are still being read. What is
+ * known committed behind the checkpoints is applied while groups elect their leaders already: it holds nobody up but its own group, whose leader is ready only when it applied everything. Metadata
+ * alone is replayed before, because everything else starts from it.
  */
 import { assert } from '../std/assert.ts';
-import { type GroupId, type LogIndex, logIndex, type ReplicaId, type Term } from '../std/brands.ts';
+import { type GroupId, type LogIndex, logIndex, METADATA_GROUP_ID, type ReplicaId, type Term } from '../std/brands.ts';
 import type { Random } from '../std/environment.ts';
 import type { HardState, RecoveredReplica } from '../wal/replica-storage.ts';
 import type { ApplyLoop } from './apply-loop.ts';
@@ -50,6 +51,8 @@ export class ReplicaLifecycle {
   readonly #restoring = new Map<GroupReplica, Promise<void>>();
   readonly #removing = new Map<ReplicaId, Promise<void>>();
   readonly #replaying = new Map<GroupReplica, () => void>();
+  /** Started before they applied what was recovered as committed, up to there. */
+  readonly #catchingUp = new Map<GroupReplica, LogIndex>();
 
   constructor(
     context: DriverContext & {
@@ -145,8 +148,14 @@ export class ReplicaLifecycle {
       this.#context.enqueue(() => {
         // In an order that does not depend on whose files were read first.
         starts.sort((some, other) => some.replica.groupId - other.replica.groupId);
-        for (const { replica, start } of starts) if (!replica.removed) this.#startCore(replica, start);
-        this.#context.storage.endReplay();
+        for (const { replica, start } of starts) {
+          if (replica.removed) continue;
+          if (start.commitIndex > replica.appliedIndex) this.#catchingUp.set(replica, start.commitIndex);
+          replica.applyTarget = start.commitIndex;
+          this.#startCore(replica, start);
+          this.#options.apply.offer(replica);
+        }
+        this.#endReplay();
         resolve();
       });
     });
@@ -180,7 +189,7 @@ export class ReplicaLifecycle {
     if (damage !== undefined)
       this.#context.log.error({ groupId, replicaId, ...damage }, 'A replica lost data to a damaged disk');
     const commitIndex = logIndex(Math.max(checkpointIndex, Math.min(recovered.commitHint, lastIndex)));
-    await this.#replay(replica, commitIndex);
+    if (groupId === METADATA_GROUP_ID) await this.#replay(replica, commitIndex);
     // Damage may have hidden a vote: acting under this id again could elect a second leader (DECISIONS W6).
     if (damage?.kind === 'identity') return undefined;
     const configurations: Configuration[] = [{ index: checkpointIndex, membership }];
@@ -274,11 +283,30 @@ export class ReplicaLifecycle {
     });
   }
 
-  /** A replica without core applied something. */
-  replayed(replica: GroupReplica): void {
-    if (replica.appliedIndex < replica.applyTarget) return;
-    this.#replaying.get(replica)?.();
-    this.#replaying.delete(replica);
+  /** The replica applied something. */
+  applied(replica: GroupReplica): void {
+    if (replica.core !== undefined) this.#caughtUp(replica);
+    else if (replica.appliedIndex >= replica.applyTarget) {
+      this.#replaying.get(replica)?.();
+      this.#replaying.delete(replica);
+    }
+  }
+
+  /** Some replica did not apply yet what was recovered as committed: if it has to lead, that takes a while. */
+  get isReplaying(): boolean {
+    return this.#catchingUp.size > 0;
+  }
+
+  #caughtUp(replica: GroupReplica): void {
+    const target = this.#catchingUp.get(replica);
+    if (target === undefined || (replica.appliedIndex < target && !replica.removed)) return;
+    this.#catchingUp.delete(replica);
+    this.#endReplay();
+  }
+
+  /** What was recovered stays in memory until it is applied. */
+  #endReplay(): void {
+    if (this.#catchingUp.size === 0) this.#context.storage.endReplay();
   }
 
   // -------------------------------------------------------------- end
@@ -305,6 +333,7 @@ export class ReplicaLifecycle {
         this.#context.replicasById.delete(replicaId);
         replica.abandon();
         this.#options.removed(replica);
+        this.#caughtUp(replica);
         // First the frame, then the files: what a crash in between leaves is removed when metadata asks again, which it does until it gets its answer.
         const lsn = this.#context.storage.removeReplica(replicaId);
         this.#context.afterFlush(lsn, () => {
