@@ -7,9 +7,11 @@ import type { BrokerEndpoints } from '../../src/broker/cluster/metadata-command.
 import { MetadataStateMachine } from '../../src/broker/cluster/metadata-state-machine.ts';
 import type { PartitionRegistry } from '../../src/broker/cluster/partition-registry.ts';
 import { decodeReplicaDescriptor, encodeReplicaDescriptor } from '../../src/broker/cluster/replica-descriptor.ts';
+import type { DamagedReplica } from '../../src/broker/cluster/replica-replacement.ts';
 import type { Member } from '../../src/raft/core/types.ts';
 import { assert } from '../../src/std/assert.ts';
 import { type BrokerId, brokerId, METADATA_GROUP_ID, replicaId } from '../../src/std/brands.ts';
+import { SILENT_LOG } from '../../src/std/log.ts';
 import { SeededRandom } from '../../src/std/seeded-random.ts';
 import { type SimulatedMachineTime, SimulatedTime } from '../simulation/simulated-clock.ts';
 import { SimulatedDisk } from '../simulation/simulated-disk.ts';
@@ -88,6 +90,9 @@ export class FakeMetadataCluster {
     return cluster;
   }
 
+  /** What the drivers report, by broker. */
+  readonly damaged = new Map<number, readonly DamagedReplica[]>();
+
   broker(id: number): FakeBroker {
     const broker = this.brokers[id - 1];
     assert(broker !== undefined, `Broker ${id} exists`);
@@ -147,6 +152,8 @@ export class FakeMetadataCluster {
       defaults: this.#options.defaults ?? { partitionCount: 1, replicationFactor: 3, allowsTopicDeletion: true },
       openPartition: (group, topic, partition) => fakePartition(group, topic.name, topic.topicId, partition),
       needsClusterTime: (image) => image.topics.size > 0,
+      log: SILENT_LOG,
+      damagedReplicas: () => this.damaged.get(id) ?? [],
       fail: (error) => failures.push(error),
     });
     const { registry, controller } = services;

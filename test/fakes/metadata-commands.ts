@@ -76,6 +76,9 @@ export const arbitraryCommand: fc.Arbitrary<MetadataCommand> = fc.oneof(
       { maxLength: 3 },
     ),
   }),
+  fc
+    .record({ at: partitionVersion, replicaId: fc.integer({ min: 1, max: 50 }).map(replicaId) })
+    .map(({ at, replicaId: lost }) => ({ kind: 'replaceReplica' as const, ...at, replicaId: lost })),
   fc.record({ kind: fc.constant('replicasFinal' as const), partitions: fc.array(partitionVersion, { maxLength: 3 }) }),
   fc.record({ kind: fc.constant('clusterTime' as const), timeMs: fc.integer({ min: 0, max: 2 ** 45 }) }),
   fc.record({ kind: fc.constant('featureLevel' as const), level: fc.integer({ min: 1, max: 9 }) }),

@@ -58,6 +58,8 @@ export function applyMetadataCommand(state: MetadataState, command: MetadataComm
       return setReplicas(state, command.partitions);
     case 'replicasFinal':
       return replicasFinal(state, command.partitions);
+    case 'replaceReplica':
+      return replaceReplica(state, command);
     case 'clusterTime':
       // Never backward: what was deleted by time was deleted for good.
       return { state: state.with({ clusterTimeMs: Math.max(state.clusterTimeMs ?? 0, command.timeMs) }), result: DONE };
@@ -306,6 +308,32 @@ function replicasFinal(
     return 'done';
   });
   return { state: next, result: { kind: 'items', outcomes } };
+}
+
+/** The successor is a target like any other; the lost one takes no part in its group, so that its files need not wait for a new configuration. */
+function replaceReplica(
+  state: MetadataState,
+  { topicId, partition, version, replicaId: lostId }: Extract<MetadataCommand, { kind: 'replaceReplica' }>,
+): Applied {
+  const refused = (outcome: ItemOutcome): Applied => ({ state, result: { kind: 'items', outcomes: [outcome] } });
+  const topic = state.topicById(topicId);
+  const placement = topic?.partitions[partition];
+  if (topic === undefined || placement === undefined) return refused('unknownTopic');
+  const lost = placement.replicas.find((replica) => replica.replicaId === lostId);
+  if (placement.version !== version || lost === undefined) return refused('conflict');
+  // With another store of that broker it was replaced by then.
+  if (state.brokers.get(lost.brokerId)?.storeId !== lost.storeId) return refused('unknownBroker');
+  const successor: ReplicaPlacement = { ...lost, replicaId: replicaId(state.nextReplicaId) };
+  const replicas = placement.replicas.map((replica) => (replica === lost ? successor : replica));
+  const changed = { ...placement, replicas, version: version + 1 };
+  const next = withTopic(state, { ...topic, partitions: topic.partitions.with(partition, changed) });
+  return {
+    state: next.with({
+      nextReplicaId: state.nextReplicaId + 1,
+      tombstones: bury(next, tombstonesOf(next, placement, [lost])),
+    }),
+    result: DONE,
+  };
 }
 
 function tombstonesOf(

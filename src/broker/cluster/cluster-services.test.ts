@@ -199,6 +199,44 @@ describe('ClusterServices', () => {
     expect(old.failures[0]).toBeInstanceOf(StoreReplacedError);
   });
 
+  test('replace a replica that may have forgotten a vote by a successor in the same store, one at a time', async () => {
+    const cluster = await FakeMetadataCluster.start({ tasks: true });
+    await createTopic(cluster, 'orders', [
+      [1, 2, 3],
+      [2, 1, 3],
+      [1, 2, 3],
+    ]);
+    const before = [0, 1, 2].map((partition) => placement(cluster.broker(1), 'orders', partition));
+    const damaged = before.slice(0, 2).map(({ groupId, replicas }) => ({
+      groupId,
+      replicaId: replicas[2]!.replicaId,
+      kind: 'identity' as const,
+    }));
+    // Who only lost entries is repaired by its leader.
+    const entries = { groupId: before[2]!.groupId, replicaId: before[2]!.replicas[2]!.replicaId };
+    cluster.damaged.set(3, [...damaged, { ...entries, kind: 'entries' }]);
+    const { services, groups, registry } = cluster.broker(3);
+    await cluster.time.runUntilTrue(() => services.replacement.replaced === 1, 20_000);
+    await cluster.time.runFor(1_000);
+    expect(groups.removed).toEqual([damaged[0]!.replicaId]);
+    cluster.damaged.set(3, damaged.slice(1));
+    await cluster.time.runFor(30_000);
+    expectEqualImages(cluster);
+    expect(services.replacement.replaced).toBe(2);
+    expect(groups.removed).toEqual(damaged.map(({ replicaId }) => replicaId));
+    for (const [partition, { replicas: lost, groupId }] of before.entries()) {
+      const { replicas, removing } = placement(cluster.broker(1), 'orders', partition);
+      expect(removing).toEqual([]);
+      expect(replicas[2]).toMatchObject({ brokerId: 3, storeId: 'store-3' });
+      expect(replicas[2]!.replicaId === lost[2]!.replicaId).toBe(partition === 2);
+      expect(cluster.network.sharedGroup(groupId).membership.voters).toEqual(replicas);
+      expect(registry.get('orders', partition)).toBeDefined();
+      expect(groups.get(groupId)!.replicaId).toBe(replicas[2]!.replicaId);
+    }
+    expect(cluster.broker(1).controller.image.tombstones.size).toBe(0);
+    expectNoFailures(cluster);
+  });
+
   test('bring leadership back to the preferred replica once its broker has lived for a while', async () => {
     const cluster = await FakeMetadataCluster.start({ tasks: true });
     await createTopic(cluster, 'orders', [[3, 1, 2]]);

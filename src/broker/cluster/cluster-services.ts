@@ -5,6 +5,7 @@
 
 import type { RaftGroup, RaftGroups } from '../../raft/raft-group.ts';
 import type { Clock, Random, Timers } from '../../std/environment.ts';
+import type { Log } from '../../std/log.ts';
 import type { PartitionLog } from '../partition/partition-log.ts';
 import type { BackgroundTask } from './background-task.ts';
 import { BrokerRegistrar } from './broker-registrar.ts';
@@ -19,6 +20,7 @@ import type { MetadataStateMachine } from './metadata-state-machine.ts';
 import { PartitionRegistry } from './partition-registry.ts';
 import { Reassignment } from './reassignment.ts';
 import { RemovalReporter } from './removal-reporter.ts';
+import { type DamagedReplica, ReplicaReplacement } from './replica-replacement.ts';
 
 export interface ClusterServicesOptions {
   /** This broker as it shall be registered. */
@@ -36,6 +38,9 @@ export interface ClusterServicesOptions {
   closePartition?(partition: PartitionLog): void;
   /** Whether anything in the image is deleted by time. */
   needsClusterTime(image: MetadataImage): boolean;
+  readonly log: Log;
+  /** Replicas of this broker that lost something; those that may have lost a vote are replaced. */
+  damagedReplicas(): readonly DamagedReplica[];
   /** Something broke, or another store took this broker's place: the broker stops. */
   fail(error: unknown): void;
 }
@@ -44,6 +49,7 @@ export class ClusterServices {
   readonly controller: ClusterController;
   readonly registry: PartitionRegistry;
   readonly registrar: BrokerRegistrar;
+  readonly replacement: ReplicaReplacement;
   readonly #tasks: readonly BackgroundTask[];
 
   constructor(options: ClusterServicesOptions) {
@@ -89,7 +95,25 @@ export class ClusterServices {
       fail,
     });
     this.registrar = new BrokerRegistrar({ broker, groups, stateMachine, changes, timers, fail });
-    this.#tasks = [this.registrar.task, removals.task, membership, reassignment.task, balancer.task, clusterClock.task];
+    this.replacement = new ReplicaReplacement({
+      brokerId,
+      groups,
+      stateMachine,
+      changes,
+      timers,
+      log: options.log,
+      damagedReplicas: () => options.damagedReplicas(),
+      fail,
+    });
+    this.#tasks = [
+      this.replacement.task,
+      this.registrar.task,
+      removals.task,
+      membership,
+      reassignment.task,
+      balancer.task,
+      clusterClock.task,
+    ];
     let brokers = stateMachine.image.brokers;
     let topics = stateMachine.image.topics;
     stateMachine.onImageChanged((image) => {

@@ -43,6 +43,13 @@ export type MetadataChange =
         readonly version: number;
       }[];
     }
+  | {
+      readonly kind: 'replaceReplica';
+      readonly topicId: string;
+      readonly partition: number;
+      readonly version: number;
+      readonly replicaId: ReplicaId;
+    }
   | { readonly kind: 'clusterTime'; readonly timeMs: number }
   | { readonly kind: 'featureLevel'; readonly level: number };
 
@@ -58,6 +65,7 @@ export interface ChangeResults {
   replicasRemoved: readonly Outcome[];
   setReplicas: Outcome;
   replicasFinal: readonly Outcome[];
+  replaceReplica: Outcome;
   clusterTime: Outcome;
   featureLevel: Outcome;
 }

@@ -79,6 +79,14 @@ export type MetadataCommand =
         readonly version: number;
       }[];
     }
+  /** A replica that may have forgotten a vote gets a successor in the same store, and a tombstone; refused if the version is not `version` any more. */
+  | {
+      readonly kind: 'replaceReplica';
+      readonly topicId: string;
+      readonly partition: number;
+      readonly version: number;
+      readonly replicaId: ReplicaId;
+    }
   | { readonly kind: 'clusterTime'; readonly timeMs: number }
   | { readonly kind: 'featureLevel'; readonly level: number };
 
@@ -96,6 +104,7 @@ const KIND = {
   replicasFinal: 9,
   clusterTime: 10,
   featureLevel: 11,
+  replaceReplica: 12,
 } as const satisfies { readonly [Kind in MetadataCommand['kind']]: number };
 
 const KIND_NAMES = new Map<number, MetadataCommand['kind']>(
@@ -153,6 +162,10 @@ export function encodeMetadataCommand(command: MetadataCommand): Uint8Array[] {
       break;
     case 'replicasFinal':
       writeList(writer, command.partitions, (partition) => writePartitionVersion(writer, partition));
+      break;
+    case 'replaceReplica':
+      writePartitionVersion(writer, command);
+      writer.int64(command.replicaId);
       break;
     case 'clusterTime':
       writer.int64(command.timeMs);
@@ -225,6 +238,8 @@ function readCommand(reader: ByteReader, kind: MetadataCommand['kind']): Metadat
       };
     case 'replicasFinal':
       return { kind, partitions: readList(reader, () => readPartitionVersion(reader)) };
+    case 'replaceReplica':
+      return { kind, ...readPartitionVersion(reader), replicaId: replicaId(reader.int64()) };
     case 'clusterTime':
       return { kind, timeMs: reader.int64() };
     case 'featureLevel':

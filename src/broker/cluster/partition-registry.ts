@@ -39,6 +39,8 @@ export class PartitionRegistry {
   readonly #byTopic = new Map<string, (PartitionLog | undefined)[]>();
   readonly #byGroup = new Map<GroupId, PartitionLog>();
   readonly #removing = new Set<ReplicaId>();
+  /** Replicas whose successors on this store wait until they are gone. */
+  readonly #successors = new Map<ReplicaId, { readonly topic: string; readonly partition: number }>();
   readonly #elections: FirstElections;
   #reconciled: MetadataState | undefined;
 
@@ -96,6 +98,13 @@ export class PartitionRegistry {
   }
 
   #reconcilePartition(topic: TopicImage, placement: PartitionPlacement): void {
+    const before = this.#options.groups.get(placement.groupId);
+    const own = this.#ownOf(placement);
+    if (before !== undefined && own !== undefined && before.replicaId !== own.replicaId) {
+      // A store has one replica of a group at a time.
+      this.#successors.set(before.replicaId, { topic: topic.name, partition: placement.partition });
+      return;
+    }
     if (this.#byGroup.has(placement.groupId)) return;
     const group = this.#options.groups.get(placement.groupId) ?? this.#create(topic, placement);
     if (group === undefined) return;
@@ -113,10 +122,9 @@ export class PartitionRegistry {
 
   /** Creates the replica that `placement` has on this store; undefined if it has none. */
   #create(topic: TopicImage, placement: PartitionPlacement): RaftGroup | undefined {
-    const { brokerId, storeId, groups } = this.#options;
-    const own = placement.replicas.find((replica) => replica.brokerId === brokerId && replica.storeId === storeId);
+    const own = this.#ownOf(placement);
     if (own === undefined) return undefined;
-    const group = groups.create({
+    const group = this.#options.groups.create({
       groupId: placement.groupId,
       replicaId: own.replicaId,
       membership: initialMembership(placement, own),
@@ -130,6 +138,20 @@ export class PartitionRegistry {
     });
     if (placement.version === 0 && placement.replicas[0] === own) this.#elections.begin(placement.groupId);
     return group;
+  }
+
+  #ownOf({ replicas }: PartitionPlacement): ReplicaPlacement | undefined {
+    const { brokerId, storeId } = this.#options;
+    return replicas.find((replica) => replica.brokerId === brokerId && replica.storeId === storeId);
+  }
+
+  /** A replica of this store is gone: its successor can begin, if there still is to be one. */
+  #succeed(removed: ReplicaId): void {
+    const successor = this.#successors.get(removed);
+    this.#successors.delete(removed);
+    const topic = successor === undefined ? undefined : this.#reconciled?.topics.get(successor.topic);
+    const placement = topic?.partitions[successor?.partition ?? 0];
+    if (topic !== undefined && placement !== undefined) this.#reconcilePartition(topic, placement);
   }
 
   #configureAll(image: MetadataState): void {
@@ -159,6 +181,7 @@ export class PartitionRegistry {
     groups.remove(groupId, replicaId).then(() => {
       this.#removing.delete(replicaId);
       onRemoved([replicaId]);
+      this.#succeed(replicaId);
     }, fail);
   }
 

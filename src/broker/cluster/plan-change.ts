@@ -57,6 +57,7 @@ const PLANNERS: { readonly [Kind in ChangeKind]: (context: PlanContext, change: 
   replicasRemoved: (_, change) => ({ command: change, finish: (applied) => itemOutcomes(applied).map(toOutcome) }),
   setReplicas: planSetReplicas,
   replicasFinal: (_, change) => ({ command: change, finish: (applied) => itemOutcomes(applied).map(toOutcome) }),
+  replaceReplica: (_, change) => ({ command: change, finish: (applied) => toOutcome(itemOutcomes(applied)[0]!) }),
   clusterTime: (_, change) => ({ command: change, finish: () => OK }),
   featureLevel: (_, change) => ({ command: change, finish: () => OK }),
 };

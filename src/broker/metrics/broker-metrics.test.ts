@@ -60,6 +60,7 @@ function setUp() {
       damagedReplicas: disk.damaged,
       ageMs: 1500,
     }),
+    replacedReplicas: () => 1,
     barredReplicas: () => disk.damaged - 1,
     groupLags: () => [{ group: 'g"1', topic: 't', partition: 0, lag: 6 }],
   });

@@ -175,7 +175,10 @@ function registerRaft(registry: Registry, { groups, driver, cluster }: MetricSou
   );
 }
 
-function registerPartitions(registry: Registry, { cluster, groups, groupLags, barredReplicas }: MetricSources): void {
+function registerPartitions(
+  registry: Registry,
+  { cluster, groups, groupLags, barredReplicas, replacedReplicas }: MetricSources,
+): void {
   registerGauge(
     registry,
     {
@@ -183,6 +186,11 @@ function registerPartitions(registry: Registry, { cluster, groups, groupLags, ba
       help: 'Replicas of this broker that neither vote nor lead because a disk lost something of them that is not repaired yet',
     },
     () => barredReplicas(),
+  );
+  registerCounter(
+    registry,
+    { name: 'replicas_replaced_total', help: 'Replicas that may have forgotten a vote and were given a successor' },
+    () => replacedReplicas(),
   );
   registerGauge(registry, { name: 'partitions', help: 'Replicas of partitions on this broker' }, () =>
     sumOf(cluster.partitions(), () => 1),

@@ -68,6 +68,8 @@ export interface MetricSources {
   scrub(): ScrubFacts | undefined;
   /** Replicas that lost something to a damaged disk and are not repaired yet. */
   barredReplicas(): number;
+  /** Replicas that may have forgotten a vote and got a successor since the start. */
+  replacedReplicas(): number;
   /** Of the groups that this broker coordinates. */
   groupLags(): Iterable<GroupLag>;
 }

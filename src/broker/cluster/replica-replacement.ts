@@ -1,0 +1,101 @@
+/**
+ * Has replicas of this broker replaced that may have forgotten a vote (DECISIONS W6): under their ids nobody may act again, so metadata gives them successors with new ids in the same place, which
+ * join as learners, are filled by their leaders and then vote.
+ *
+ * One at a time, and only where all other replicas are in sync with a ready leader: then nothing that was acknowledged is left on the damaged one alone, and its files may go.
+ */
+import { ErrorCode } from '../../kafka-protocol/error-codes.ts';
+import type { RaftGroups } from '../../raft/raft-group.ts';
+import type { BrokerId, GroupId, ReplicaId } from '../../std/brands.ts';
+import type { Timers } from '../../std/environment.ts';
+import type { Log } from '../../std/log.ts';
+import { BackgroundTask } from './background-task.ts';
+import type { ChangeClient } from './change-client.ts';
+import type { PartitionPlacement } from './metadata-image.ts';
+import type { MetadataStateMachine } from './metadata-state-machine.ts';
+
+const INTERVAL_MS = 2_000;
+const TIMEOUT_MS = 10_000;
+
+export interface DamagedReplica {
+  readonly groupId: GroupId;
+  readonly replicaId: ReplicaId;
+  readonly kind: 'entries' | 'identity';
+}
+
+export interface ReplicaReplacementOptions {
+  readonly brokerId: BrokerId;
+  readonly groups: Pick<RaftGroups, 'leaderOf'>;
+  readonly stateMachine: MetadataStateMachine;
+  readonly changes: ChangeClient;
+  readonly timers: Timers;
+  readonly log: Log;
+  damagedReplicas(): readonly DamagedReplica[];
+  fail(error: unknown): void;
+}
+
+export class ReplicaReplacement {
+  readonly task: BackgroundTask;
+  readonly #options: ReplicaReplacementOptions;
+  /** The group whose successor is being filled. */
+  #filling: GroupId | undefined;
+  #replaced = 0;
+
+  constructor(options: ReplicaReplacementOptions) {
+    this.#options = options;
+    this.task = new BackgroundTask({
+      timers: options.timers,
+      intervalMs: INTERVAL_MS,
+      run: () => this.#run(),
+      fail: (error) => options.fail(error),
+    });
+  }
+
+  /** Replicas that got a successor since the start. */
+  get replaced(): number {
+    return this.#replaced;
+  }
+
+  async #run(): Promise<void> {
+    const { brokerId, groups, stateMachine, changes, log } = this.#options;
+    const lost = this.#options.damagedReplicas().filter(({ kind }) => kind === 'identity');
+    if (lost.length === 0) return;
+    if (this.#filling !== undefined && groups.leaderOf(this.#filling)?.inSync.includes(brokerId) === false) return;
+    this.#filling = undefined;
+    for (const { groupId, replicaId } of lost) {
+      const found = placementOf(stateMachine, groupId, replicaId);
+      if (found === undefined) continue;
+      const { topicId, placement } = found;
+      const leader = groups.leaderOf(groupId);
+      const others = placement.replicas.filter((replica) => replica.replicaId !== replicaId);
+      if (leader?.ready !== true || placement.removing.length > 0 || others.length === 0) continue;
+      if (!others.every((replica) => leader.inSync.includes(replica.brokerId))) continue;
+      const { partition, version } = placement;
+      const executed = await changes.execute<'replaceReplica'>(
+        { kind: 'replaceReplica', topicId, partition, version, replicaId },
+        TIMEOUT_MS,
+      );
+      if (executed.kind === 'timedOut' || executed.result.errorCode !== ErrorCode.NONE) return;
+      this.#filling = groupId;
+      this.#replaced++;
+      log.warn(
+        { groupId, replicaId },
+        'A replica that may have forgotten a vote is replaced: its successor is filled from the others',
+      );
+      return;
+    }
+  }
+}
+
+function placementOf(
+  { image }: MetadataStateMachine,
+  groupId: GroupId,
+  replicaId: ReplicaId,
+): { readonly topicId: string; readonly placement: PartitionPlacement } | undefined {
+  for (const { topicId, partitions } of image.topics.values()) {
+    const placement = partitions.find((each) => each.groupId === groupId);
+    if (placement === undefined) continue;
+    return placement.replicas.some((replica) => replica.replicaId === replicaId) ? { topicId, placement } : undefined;
+  }
+  return undefined;
+}
