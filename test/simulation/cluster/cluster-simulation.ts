@@ -395,11 +395,7 @@ export class ClusterSimulation {
         if (!(stateMachine instanceof PartitionStateMachine)) continue;
         const { log } = stateMachine;
         const who = `replica ${group.replicaId} on broker ${brokerId}`;
-        const hash = await hashOf(log).catch((error: unknown) => {
-          if (node !== this.#faults.damaged || !(error instanceof PartitionDamageError)) throw error;
-          return undefined;
-        });
-        if (hash === undefined) continue;
+        const hash = await this.#hashOfHealed(log, node);
         const facts = { end: log.endOffset, start: log.startOffset, hash, who };
         const other = known.get(group.groupId);
         known.set(group.groupId, facts);
@@ -409,6 +405,18 @@ export class ClusterSimulation {
             `Replicas of group ${group.groupId} differ: ${JSON.stringify(other)} and ${JSON.stringify(facts)}`,
           );
         }
+      }
+    }
+  }
+
+  /** Damage heals by itself, on the one broker that may have any. */
+  async #hashOfHealed(log: PartitionStateMachine['log'], node: SimulatedNode): Promise<number> {
+    for (;;) {
+      try {
+        return await hashOf(log);
+      } catch (error) {
+        if (node !== this.#faults.damaged || !(error instanceof PartitionDamageError)) throw error;
+        await new Promise((resolve) => this.#time.after(1_000, () => resolve(undefined)));
       }
     }
   }

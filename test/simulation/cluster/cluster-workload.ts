@@ -19,9 +19,10 @@ import { PlainSender } from './plain-sender.ts';
 import { RogueSender } from './rogue-sender.ts';
 import { SequencedSender } from './sequenced-sender.ts';
 import type { SimulatedClientNetwork } from './simulated-client-network.ts';
-import type { Key, SimulatedHistory } from './simulated-history.ts';
+import { type Key, SimulatedHistory } from './simulated-history.ts';
 import type { SimulatedNode } from './simulated-node.ts';
 import type { Tempo } from './tempo.ts';
+import { TrimmedPartitionReader } from './trimmed-partition.ts';
 import { VirtualClient } from './virtual-client.ts';
 
 export interface ClusterWorkloadOptions {
@@ -41,6 +42,7 @@ interface Topic {
   readonly name: string;
   /** Deleted and created again during the run; then nobody may address it by a name that means two topics. */
   readonly isVolatile: boolean;
+  readonly isTrimmed?: boolean;
   topicId: string | undefined;
   keys: Key[];
   actors: Actor[];
@@ -50,12 +52,26 @@ const ADMIN_TIMEOUT_MS = 5_000;
 const RETRY_MS = 100;
 const TIMELINE_EVENTS = 60;
 const PATIENCE = 4;
+const TRIMMED = 'trimmed';
+const TRIMMED_CONFIGS = [
+  { name: 'retention.bytes', value: '30000' },
+  { name: 'retention.ms', value: '20000' },
+];
 
 export class ClusterWorkload {
   readonly #options: ClusterWorkloadOptions;
   readonly #topics: Topic[] = [];
   readonly #groupActors: Actor[] = [];
   readonly #members: GroupMember[] = [];
+  readonly #trimmed: Topic = {
+    name: TRIMMED,
+    isVolatile: false,
+    isTrimmed: true,
+    topicId: undefined,
+    keys: [],
+    actors: [],
+  };
+  #trimmedReader: TrimmedPartitionReader | undefined;
   readonly #assignments = new GroupAssignments();
   /** Administration, one thing after the other. */
   #admin: Promise<void> = Promise.resolve();
@@ -77,6 +93,10 @@ export class ClusterWorkload {
     }
     this.#administer(async (client) => {
       for (const topic of this.#topics) await this.#create(client, topic, new Map());
+      if (plan.trims) {
+        await this.#create(client, this.#trimmed, new Map());
+        this.#startTrimmed();
+      }
       this.#startGroups();
       this.isRunning = true;
     });
@@ -104,13 +124,35 @@ export class ClusterWorkload {
 
   /** Resolves when all clients ended and every request has an outcome. */
   async stop(): Promise<void> {
-    const actors = [...this.#topics.flatMap((topic) => topic.actors), ...this.#groupActors, ...this.#members];
+    const topics = [...this.#topics, this.#trimmed];
+    const actors = [...topics.flatMap((topic) => topic.actors), ...this.#groupActors, ...this.#members];
     await Promise.all(actors.map((actor) => actor.stop()));
+  }
+
+  #startTrimmed(): void {
+    const { plan, time, fail } = this.#options;
+    const { name } = this.#trimmed;
+    if (this.#trimmed.topicId === undefined) return;
+    const history = new SimulatedHistory(time);
+    const key = history.newKey(name, 0);
+    const reader = new TrimmedPartitionReader(this.#context(60, 1, history), key);
+    const sender = new SequencedSender(this.#context(plan.senderPaceMs, 1, history), this.#senderOptions(key));
+    this.#trimmedReader = reader;
+    this.#trimmed.actors.push(reader, sender);
+    for (const actor of this.#trimmed.actors) actor.start(fail);
   }
 
   /** Reads every live key from its beginning to its end with fresh clients. Gives their numbers. */
   async readEverything(): Promise<number[]> {
     const read: number[] = [];
+    if (this.#trimmedReader !== undefined) {
+      await new TrimmedPartitionReader(this.#context(10), {
+        key: -1,
+        topic: TRIMMED,
+        partition: 0,
+        topicId: undefined,
+      }).readEverything();
+    }
     for (const topic of this.#topics) {
       for (const key of topic.keys) {
         const context = this.#context(10);
@@ -152,8 +194,9 @@ export class ClusterWorkload {
     return true;
   }
 
+  /** The oldest records of the topic that is trimmed. */
   deleteRecords(): boolean {
-    return false;
+    return !this.#isStopping && (this.#trimmedReader?.deleteRecords() ?? false);
   }
 
   addPartitions(): boolean {
@@ -240,6 +283,7 @@ export class ClusterWorkload {
   async #create(client: VirtualClient, topic: Topic, late: ReadonlyMap<number, readonly number[]>): Promise<void> {
     const { plan, log } = this.#options;
     const { name } = topic;
+    const partitions = topic.isTrimmed === true ? 1 : plan.partitions;
     const deletedId = topic.topicId;
     topic.topicId = undefined;
     topic.keys = [];
@@ -251,10 +295,10 @@ export class ClusterWorkload {
           topics: [
             {
               name,
-              numPartitions: plan.partitions,
+              numPartitions: partitions,
               replicationFactor: plan.replicationFactor,
               assignments: [],
-              configs: [],
+              configs: topic.isTrimmed === true ? TRIMMED_CONFIGS : [],
             },
           ],
           timeoutMs: ADMIN_TIMEOUT_MS,
@@ -276,7 +320,8 @@ export class ClusterWorkload {
       await client.sleep(RETRY_MS);
     }
     log(`topic ${name} is ${topic.topicId}`);
-    for (let partition = 0; partition < plan.partitions; partition++) this.#startPartition(topic, partition, late);
+    if (topic.isTrimmed === true) return;
+    for (let partition = 0; partition < partitions; partition++) this.#startPartition(topic, partition, late);
   }
 
   /** The new id of a topic once all brokers that answer know it, but for one; undefined if they do not agree on a new one yet. */
@@ -386,6 +431,7 @@ export class ClusterWorkload {
       keys: this.#topics.filter(({ isVolatile }) => !isVolatile).flatMap((topic) => topic.keys.slice(0, 2)),
       sessionTimeoutMs: random.pick([600, 2_000]) * (plan.calmMs > 0 ? 10 : 1),
       fetchVersion: random.pick([4, 11]),
+      instanceId: plan.hasStaticMembers ? this.#freeInstanceId() : null,
       assignments: this.#assignments,
       violated: (what) => fail(new Violation(what)),
     });
@@ -393,11 +439,19 @@ export class ClusterWorkload {
     member.start(fail);
   }
 
+  /** The name of a member that ended, if there is one. */
+  #freeInstanceId(): string {
+    const taken = new Set(this.#members.filter(({ isEnded }) => !isEnded).map(({ instanceId }) => instanceId));
+    let number = 0;
+    while (taken.has(`static-${number}`)) number++;
+    return `static-${number}`;
+  }
+
   // -------------------------------------------------------------- small things
 
   /** A patient client still waits for an old leader when others have found the new one: who answers it then must not answer from before. */
-  #context(paceMs: number, patience = 1): ActorContext {
-    const { time, network, random, plan, nodes, history, truth, tempo, fail } = this.#options;
+  #context(paceMs: number, patience = 1, history = this.#options.history): ActorContext {
+    const { time, network, random, plan, nodes, truth, tempo, fail } = this.#options;
     const client = new VirtualClient({
       time,
       network,

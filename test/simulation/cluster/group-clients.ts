@@ -13,6 +13,7 @@ import { type Key, ProcessPool } from './simulated-history.ts';
 import { RoutedConnection } from './virtual-client.ts';
 
 const OFFSET_COMMIT_VERSION = 6;
+const STATIC_OFFSET_COMMIT_VERSION = 7;
 const OFFSET_FETCH_VERSION = 5;
 /** Of the writer of a register, now and then. */
 const REST_MS = 1_500;
@@ -20,8 +21,10 @@ const REST_MS = 1_500;
 interface Membership {
   readonly generation: number;
   readonly memberId: string;
+  /** Of a static member. */
+  readonly groupInstanceId: string | null;
 }
-const NO_MEMBER: Membership = { generation: -1, memberId: '' };
+const NO_MEMBER: Membership = { generation: -1, memberId: '', groupInstanceId: null };
 
 /** Commits and reads the offsets of one group, and records it. */
 class GroupOffsets {
@@ -54,11 +57,12 @@ class GroupOffsets {
     try {
       const { topics } = await connection.request(
         offsetCommitApi,
-        OFFSET_COMMIT_VERSION,
+        member.groupInstanceId === null ? OFFSET_COMMIT_VERSION : STATIC_OFFSET_COMMIT_VERSION,
         {
           groupId: this.#group,
           generationIdOrMemberEpoch: member.generation,
           memberId: member.memberId,
+          groupInstanceId: member.groupInstanceId,
           topics: [
             {
               name: topic,
@@ -176,6 +180,8 @@ export interface GroupMemberOptions {
   readonly keys: readonly Key[];
   readonly sessionTimeoutMs: number;
   readonly fetchVersion: number;
+  /** Name of a static member, which outlives its process; null for a dynamic one. */
+  readonly instanceId: string | null;
   readonly assignments: GroupAssignments;
   readonly violated: (what: string) => void;
 }
@@ -191,6 +197,10 @@ export class GroupMember extends Actor {
     this.#options = options;
     this.#coordinator = RoutedConnection.toCoordinator(context.client, options.group);
     this.#offsets = new GroupOffsets(context, options.group);
+  }
+
+  get instanceId(): string | null {
+    return this.#options.instanceId;
   }
 
   protected async run(): Promise<void> {
@@ -213,18 +223,19 @@ export class GroupMember extends Actor {
 
   /** Undefined if it did not work out this time. */
   async #join(): Promise<{ member: Membership; keys: Key[] } | undefined> {
-    const { group, keys, sessionTimeoutMs, assignments, violated } = this.#options;
+    const { group, keys, sessionTimeoutMs, instanceId, assignments, violated } = this.#options;
     const connection = await this.#coordinator.get();
     if (connection === undefined) return undefined;
     const patienceMs = 4 * sessionTimeoutMs;
     const joined = await connection.request(
       joinGroupApi,
-      4,
+      5,
       {
         groupId: group,
         sessionTimeoutMs,
         rebalanceTimeoutMs: 2 * sessionTimeoutMs,
         memberId: this.#memberId,
+        groupInstanceId: instanceId,
         protocolType: 'consumer',
         protocols: [{ name: 'range', metadata: Buffer.from('any') }],
       },
@@ -239,7 +250,7 @@ export class GroupMember extends Actor {
       return undefined;
     }
     this.#memberId = joined.memberId;
-    const member = { generation: joined.generationId, memberId: joined.memberId };
+    const member = { generation: joined.generationId, memberId: joined.memberId, groupInstanceId: instanceId };
     const isLeader = joined.leader === joined.memberId;
     const plan = joined.members.map(({ memberId }, at) => {
       const share = keys.flatMap((_, index) => (index % joined.members.length === at ? [index] : []));
@@ -247,11 +258,12 @@ export class GroupMember extends Actor {
     });
     const synced = await connection.request(
       syncGroupApi,
-      2,
+      3,
       {
         groupId: group,
         generationId: member.generation,
         memberId: member.memberId,
+        groupInstanceId: instanceId,
         assignments: isLeader ? plan : [],
       },
       patienceMs,
@@ -262,7 +274,7 @@ export class GroupMember extends Actor {
     }
     const mine = (JSON.parse(Buffer.from(synced.assignment).toString() || '[]') as number[]).map((at) => keys[at]!);
     for (const key of mine) {
-      const wrong = assignments.take(group, member.generation, key, member.memberId);
+      const wrong = assignments.take(group, member.generation, key, instanceId ?? member.memberId);
       if (wrong !== undefined) violated(wrong);
     }
     return { member, keys: mine };
@@ -332,13 +344,13 @@ export class GroupMember extends Actor {
     }
   }
 
-  async #heartbeat({ generation, memberId }: Membership): Promise<boolean> {
+  async #heartbeat({ generation, memberId, groupInstanceId }: Membership): Promise<boolean> {
     const connection = await this.#coordinator.get();
     if (connection === undefined) return false;
     const { errorCode } = await connection.request(
       heartbeatApi,
       3,
-      { groupId: this.#options.group, generationId: generation, memberId },
+      { groupId: this.#options.group, generationId: generation, memberId, groupInstanceId },
       this.context.client.options.requestTimeoutMs,
     );
     if (errorCode !== 0) this.#refused(errorCode);
@@ -346,14 +358,15 @@ export class GroupMember extends Actor {
   }
 
   async #leave(): Promise<void> {
-    if (this.#memberId === '') return;
+    // A static member only stops: it, or another process under its name, comes back.
+    if (this.#memberId === '' || this.#options.instanceId !== null) return;
     const connection = await this.#coordinator.get();
     const body = { groupId: this.#options.group, memberId: this.#memberId };
     await connection?.request(leaveGroupApi, 2, body, this.context.client.options.requestTimeoutMs);
   }
 
   #refused(code: number): void {
-    if (code === ErrorCode.UNKNOWN_MEMBER_ID) this.#memberId = '';
+    if (code === ErrorCode.UNKNOWN_MEMBER_ID || code === ErrorCode.FENCED_INSTANCE_ID) this.#memberId = '';
     if (code !== ErrorCode.REBALANCE_IN_PROGRESS && code !== ErrorCode.UNKNOWN_MEMBER_ID) this.#coordinator.lose();
   }
 }
