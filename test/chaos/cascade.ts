@@ -2,7 +2,7 @@
  * The experiment of the cascading failure: brokers die one after the other, all at once, or in turn, and come back in some order, under the load of one ordered producer on one partition with a
  * replica on every broker. One row each: produced, acknowledged, read back, longest gap, recovery.
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkHistory } from './checker/check-history.ts';
 import { Keys } from './clients/keys.ts';
@@ -70,6 +70,10 @@ export async function runCascade(options: CascadeOptions): Promise<CascadeRow[]>
       const row = await runCase(options, cluster, experiment, `cascade-${brokers}-${i}`);
       rows.push(row);
       options.say(describe(row));
+    }
+    await cluster.stopAll();
+    for (const id of cluster.ids) {
+      copyFileSync(cluster.logFile(id), join(options.outDirectory, `cascade-${brokers}-broker-${id}.log`));
     }
     await cluster.destroy();
   }

@@ -68,8 +68,8 @@ const FINAL_READ_TIMEOUT_MS = 60_000;
 /** A run with fewer acknowledgements a second proves little. */
 const ACKNOWLEDGED_PER_SECOND_MIN = 20;
 const WATCH_MS = 50;
-/** A timer that is so late was not run because the harness was not. */
-const STALL_MIN_MS = 100;
+/** A timer that is so late was not run because the harness was not; less is what a busy machine does to everybody, brokers included. */
+const STALL_MIN_MS = 250;
 const STALL_NOTED_MS = 500;
 const INTERRUPTS = ['SIGINT', 'SIGTERM'] as const;
 const LOG_MESSAGES_MAX = 30;
@@ -195,7 +195,8 @@ export async function runScenario(options: RunOptions): Promise<RunResult> {
     failures.push(`Partition ${key} acknowledged nothing after everything was healed`);
   }
   const harnessStallMs = Math.round(Math.max(0, ...stalls.map(({ from, to }) => (to - from) / 1e6)));
-  if (harnessStallMs > STALL_NOTED_MS) notes.push(`The harness itself stood still for up to ${harnessStallMs} ms`);
+  if (harnessStallMs > STALL_NOTED_MS)
+    notes.push(`The harness itself stood still for up to ${harnessStallMs} ms, ${stalls.length} times`);
   phases.ended('check');
   const invalid = judgeValidity(options, verdict, faults);
   const recoveries = [...measurement.recoveriesMs].sort((a, b) => a - b);
