@@ -9,7 +9,7 @@ import { Command, Option } from 'commander';
 import { CpuGroup } from './cpu-group.ts';
 import { buildFlotilla, FlotillaKind } from './flotilla-system.ts';
 import { GivenKind } from './given-system.ts';
-import { describeEnvironment } from './machine.ts';
+import { describeEnvironment, takeSnapshot, usageBetween } from './machine.ts';
 import { PeerKind, runPeerTool } from './peer-system.ts';
 import { drawPictures } from './pictures.ts';
 import { mergeCells, type Results } from './results.ts';
@@ -145,6 +145,10 @@ async function measure(): Promise<void> {
       process.exit(130);
     });
   }
+  const quiet = takeSnapshot([], []);
+  await sleep(1_000);
+  const { othersShare } = usageBetween(quiet, takeSnapshot([], []));
+  console.error(`Before anything is started others have ${(othersShare * 100).toFixed(0)} % of the CPU`);
   const startedMs = performance.now();
   try {
     await runner.run(selection, results);
