@@ -16,7 +16,7 @@ import { mergeCells, type Results } from './results.ts';
 import { Runner } from './runner.ts';
 import type { SystemKind } from './system.ts';
 import { noiseOf, renderReport } from './tables.ts';
-import type { Cell, Scale, Workload } from './workload.ts';
+import { type Cell, type Scale, sleep, type Workload } from './workload.ts';
 import { WORKLOADS } from './workloads/index.ts';
 
 const FSYNC_PORT_OFFSET = 200;
