@@ -1,5 +1,5 @@
 /**
- * `npm run canaries [-- --only NAME[,NAME]] [--seeds N] [--first N] [--minutes M]`: puts each known bug into a copy of the sources and runs the simulation on it until a check finds it. Prints a
+ * `npm run canaries [-- --only NAME[,NAME]] [--seeds N] [--first N] [--minutes M] [--jobs N]`: puts each known bug into a copy of the sources and runs the simulation on it until a check finds it. Prints a
  * table: which check, in how many seeds. Exit code 1 if one was not caught, or does not fit the code any more.
  */
 import { spawn } from 'node:child_process';
@@ -18,6 +18,8 @@ const { values } = parseArgs({
     first: { type: 'string', default: '1' },
     /** Most time that a canary gets. */
     minutes: { type: 'string', default: '10' },
+    /** Canaries at a time. */
+    jobs: { type: 'string', default: '1' },
   },
 });
 
@@ -38,17 +40,24 @@ type Outcome =
   | { readonly kind: 'missed'; readonly why: string };
 
 const only = values.only?.split(',');
+const chosen = CANARIES.filter(({ name }) => only === undefined || only.includes(name));
+const waiting = [...chosen];
 let missed = 0;
 console.log('| canary | bug | harness | seeds | caught by |\n|---|---|---|---|---|');
-for (const canary of CANARIES) {
-  if (only !== undefined && !only.includes(canary.name)) continue;
-  const outcome = await release(canary);
-  if (outcome.kind === 'missed') missed++;
-  const result =
-    outcome.kind === 'caught' ? `${outcome.seeds} | ${outcome.check}` : `– | **not caught**: ${outcome.why}`;
-  console.log(`| ${canary.name} | ${canary.bug} | ${canary.harness} | ${result} |`);
-}
+await Promise.all(Array.from({ length: Number(values.jobs) }, work));
+const caught = chosen.length - missed;
+console.log(`\n${caught} of ${chosen.length} caught`);
 process.exit(missed === 0 ? 0 : 1);
+
+async function work(): Promise<void> {
+  for (let canary = waiting.shift(); canary !== undefined; canary = waiting.shift()) {
+    const outcome = await release(canary);
+    if (outcome.kind === 'missed') missed++;
+    const result =
+      outcome.kind === 'caught' ? `${outcome.seeds} | ${outcome.check}` : `– | **not caught**: ${outcome.why}`;
+    console.log(`| ${canary.name} | ${canary.bug} | ${canary.harness} | ${result} |`);
+  }
+}
 
 async function release(canary: Canary): Promise<Outcome> {
   const text = readFileSync(join(ROOT, canary.file), 'utf8');

@@ -577,17 +577,28 @@ export class RaftSimulation {
     if (leader === undefined || followers.length < 2) return;
     const { brokerId } = leader;
     const follower = this.#random.pick(followers);
-    group.quietUntilMs = this.#time.now + 1_000;
+    const giveUpMs = this.#time.now + 5_000;
+    group.quietUntilMs = giveUpMs + 1_000;
     this.#network.block(follower, brokerId);
     for (let left = this.#random.between(1, 3); left > 0; left--) this.#propose(leader, group.groupId);
     // Entries arrive within this time, a commit does not.
     this.#time.after(0.95 * this.#latencyScale, () => this.#network.block(brokerId, follower));
-    this.#time.after(6 * this.#latencyScale, () => leader.driver?.checkpoint(group.groupId));
-    this.#time.after(6 * this.#latencyScale + 20, () => {
+    const meetAgain = (): void => {
+      const replica = leader.driver?.get(group.groupId);
+      leader.driver?.checkpoint(group.groupId);
+      // Until other groups need the room, the log reaches back behind its checkpoint.
+      const hasLog =
+        replica !== undefined && leader.driver!.storage.firstIndex(replica.replicaId) <= replica.appliedIndex;
+      if (this.#chaos && hasLog && this.#time.now < giveUpMs) {
+        this.#time.after(50, meetAgain);
+        return;
+      }
+      group.quietUntilMs = Math.min(group.quietUntilMs, this.#time.now + 500);
       this.#network.breakLink(brokerId, follower);
       this.#network.unblock(brokerId, follower);
       this.#network.unblock(follower, brokerId);
-    });
+    };
+    this.#time.after(6 * this.#latencyScale, meetAgain);
   }
 
   #start(broker: SimulatedBroker): void {
