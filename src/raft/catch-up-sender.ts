@@ -104,6 +104,10 @@ export class CatchUpSender {
     for (const sending of [...this.#running.values()]) {
       if (sending.replica === replica) sending.abort('The leadership ended', true);
     }
+    this.releaseHoldsOf(replica);
+  }
+
+  releaseHoldsOf(replica: GroupReplica): void {
     for (const hold of [...this.#holds.values()]) if (hold.replica === replica) this.#release(replica, hold.follower);
   }
 

@@ -12,10 +12,10 @@
  * messages before their silence.
  */
 import { assert } from '../std/assert.ts';
-import type { BrokerId, GroupId, Lsn, ReplicaId } from '../std/brands.ts';
+import type { BrokerId, GroupId, LogIndex, Lsn, ReplicaId } from '../std/brands.ts';
 import type { Clock, Random, TimerHandle, Timers } from '../std/environment.ts';
 import type { Log } from '../std/log.ts';
-import type { ReplicaStorage } from '../wal/replica-storage.ts';
+import type { DamageError, ReplicaStorage } from '../wal/replica-storage.ts';
 import { AppendSender } from './append-sender.ts';
 import { ApplyLoop } from './apply-loop.ts';
 import { CatchUpReceiver } from './catch-up-receiver.ts';
@@ -215,6 +215,11 @@ export class RaftDriver implements RaftGroups, DriverContext {
     const { storage, transport } = this;
     storage.onFlushed = () => this.schedule();
     storage.onFailure = (error) => this.fail(error);
+    storage.onDamage = (replicaId, index, error) =>
+      this.enqueue(() => {
+        const replica = this.replicasById.get(replicaId);
+        if (replica !== undefined) this.#entryDamaged(replica, index, error);
+      });
     storage.onPressure = (replicaIds) => this.enqueue(() => this.#pressure(replicaIds));
     transport.handlers = {
       linkUp: (link) => this.enqueue(() => this.#linkUp(link)),
@@ -497,6 +502,18 @@ export class RaftDriver implements RaftGroups, DriverContext {
   #relieveWal(): void {
     this.#checkpointer.relieve();
     if (this.walShare > this.config.walShareProposals) this.#catchUpSender.releaseHolds(0);
+  }
+
+  /** What is applied can do without its entry: a checkpoint takes its place, and who is behind gets the state instead. An entry that only the WAL has is lost here: the next start finds that out, and bars the replica. */
+  #entryDamaged(replica: GroupReplica, index: LogIndex, error: DamageError): void {
+    const { groupId, replicaId } = replica;
+    if (index > replica.appliedIndex) return this.fail(error);
+    this.log.error(
+      { groupId, replicaId, index, reason: error.message },
+      'An applied entry in the WAL is damaged: a checkpoint takes its place',
+    );
+    this.#catchUpSender.releaseHoldsOf(replica);
+    this.#checkpointer.request(replica);
   }
 
   #pressure(replicaIds: readonly ReplicaId[]): void {

@@ -11,7 +11,7 @@ import { assert } from '../std/assert.ts';
 import type { ReplicaId } from '../std/brands.ts';
 import type { Flusher } from './flusher.ts';
 import type { ReplicaLog } from './replica-log.ts';
-import type { Entry, WalStats } from './replica-storage.ts';
+import { DamageError, type Entry, type WalStats } from './replica-storage.ts';
 import type { Segment, SegmentChain } from './segment.ts';
 import type { SegmentAllocator } from './segment-allocator.ts';
 import type { SegmentFiles } from './segment-files.ts';
@@ -40,6 +40,7 @@ export interface ReclaimerOptions {
   ) => readonly Entry[] | Promise<readonly Entry[]>;
   readonly move: (replica: ReplicaLog, entries: readonly Entry[]) => void;
   readonly onPressure: (replicas: readonly ReplicaId[]) => void;
+  readonly onDamage: (replicaId: ReplicaId, index: number, error: DamageError) => void;
   readonly onFailure: (error: Error) => void;
 }
 
@@ -203,7 +204,7 @@ export class Reclaimer {
 
   /** Appends the live entries of a segment again. */
   async #moveLive(segment: Segment): Promise<void> {
-    const { move, readLive, stats } = this.#options;
+    const { move, stats } = this.#options;
     const isHere = (replica: ReplicaLog, index: number): boolean =>
       index >= replica.liveFrom && index <= replica.lastIndex && replica.sequenceAt(index) === segment.sequence;
     for (const [replica, range] of [...segment.ranges]) {
@@ -212,8 +213,8 @@ export class Reclaimer {
         if (index > replica.lastIndex || !isHere(replica, index)) continue;
         let last = index;
         while (last < range.last && isHere(replica, last + 1)) last++;
-        const read = readLive(replica, index, last, MOVE_BYTES);
-        const entries = read instanceof Promise ? await read : read;
+        const entries = await this.#readUndamaged(segment, replica, index, last);
+        if (entries === undefined) continue;
         // While it was read, a truncation or a checkpoint may have changed what is live here.
         const still = entries.filter(
           (entry) => isHere(replica, entry.index) && replica.termAt(entry.index) === entry.term,
@@ -224,6 +225,31 @@ export class Reclaimer {
           stats.movedBytes += before - segment.liveBytes;
         }
         index = entries.at(-1)!.index;
+      }
+    }
+  }
+
+  /** Undefined: the first entry is damaged, and not needed any more. */
+  async #readUndamaged(
+    segment: Segment,
+    replica: ReplicaLog,
+    first: number,
+    last: number,
+  ): Promise<readonly Entry[] | undefined> {
+    const { readLive, onDamage } = this.#options;
+    for (let to = last; ; to = first) {
+      try {
+        return await readLive(replica, first, to, MOVE_BYTES);
+      } catch (error) {
+        if (!(error instanceof DamageError)) throw error;
+        segment.damaged = true;
+        // What lies before the damage is moved first.
+        if (to > first) continue;
+        onDamage(replica.replicaId, first, error);
+        await this.#until(
+          () => first < replica.liveFrom || first > replica.lastIndex || replica.sequenceAt(first) !== segment.sequence,
+        );
+        return undefined;
       }
     }
   }

@@ -173,6 +173,11 @@ export interface ReplicaStorage {
    * The driver checkpoints them (DECISIONS W5).
    */
   onPressure: (replicas: readonly ReplicaId[]) => void;
+  /**
+   * Called when an entry that has to be moved is damaged. Its segment stays, and is not used again, until the entry is not needed any more: a checkpoint covers it, and no hold asks for it. The driver
+   * sees to that, or stops the broker if the entry is not applied yet.
+   */
+  onDamage: (replicaId: ReplicaId, index: LogIndex, error: DamageError) => void;
   /** Bytes of un-checkpointed entries of one replica: what a checkpoint of it would let go. */
   pinnedBytes(replicaId: ReplicaId): number;
 

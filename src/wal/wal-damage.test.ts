@@ -481,3 +481,60 @@ describe('Wal on a full disk', () => {
     expect(again.recovered).toMatchObject([{ lastIndex: next - 1 }, { hardState: { currentTerm: 4 } }]);
   });
 });
+
+describe('Wal that meets damage in a live entry which it has to move', () => {
+  /** R2 has entries in the oldest segment that no checkpoint covers, one of them damaged; R1 fills the others. */
+  async function withDamagedEntry() {
+    const fixture = new WalFixture({ segmentBytes: SEGMENT_BYTES, bytesLimit: 6 * SEGMENT_BYTES, cacheBytes: 4096 });
+    const wal = await fixture.open();
+    const damages: number[] = [];
+    wal.createReplica(R1, Uint8Array.of(1));
+    wal.createReplica(R2, Uint8Array.of(2));
+    await fixture.flush(wal);
+    wal.endReplay();
+    wal.appendEntries(R2, makeEntries(1, 4, { bytes: 700 }), hint);
+    await fixture.flush(wal);
+    const needle = Buffer.from(makeEntries(3, 1, { bytes: 700 })[0]!.payload[0]!.subarray(0, 300));
+    const path = 'wal/00000001.wal';
+    const at = Buffer.from(fixture.platter.readBytes(path)).indexOf(needle);
+    expect(at).toBeGreaterThan(0);
+    fixture.platter.flipBit(path, at + 100, 3);
+    let next = 1;
+    const fillUntil = async (isDone: () => boolean): Promise<void> => {
+      for (let round = 0; round < 100 && !isDone(); round++) {
+        wal.appendEntries(R1, makeEntries(next, 5, { bytes: 1000 }), hint);
+        next += 5;
+        await fixture.flush(wal);
+        if (fixture.failures.length > 0) return;
+        wal.setCheckpoint(R1, { index: logIndex(next - 1), term: term(1), payload: Uint8Array.of(1) });
+        await fixture.time.runFor(1);
+      }
+    };
+    return { fixture, wal, damages, fillUntil };
+  }
+
+  it('says so, and goes on when a checkpoint has taken its place', async () => {
+    const { fixture, wal, damages, fillUntil } = await withDamagedEntry();
+    wal.onDamage = (replica, index) => {
+      expect(replica).toBe(R2);
+      damages.push(index);
+    };
+    await fillUntil(() => damages.length > 0);
+    expect([damages.length, fixture.failures]).toEqual([1, []]);
+    const reusedBefore = wal.stats.segmentsReused;
+    wal.setCheckpoint(R2, { index: logIndex(4), term: term(1), payload: Uint8Array.of(7) });
+    await fillUntil(() => wal.stats.segmentsReused > reusedBefore + 3);
+    expect([damages.length, fixture.failures]).toEqual([1, []]);
+    expect(wal.stats.segmentsReused).toBeGreaterThan(reusedBefore);
+    fixture.powerLoss('lose');
+    const again = await fixture.open();
+    expect(again.storeDamage).toBeUndefined();
+    expect(again.recovered).toMatchObject([{ damage: undefined }, { damage: undefined, checkpoint: { index: 4 } }]);
+  });
+
+  it('fails where nobody can do without it', async () => {
+    const { fixture, fillUntil } = await withDamagedEntry();
+    await fillUntil(() => fixture.failures.length > 0);
+    expect(fixture.failures).toHaveLength(1);
+  });
+});

@@ -26,7 +26,15 @@ import { Reclaimer } from './reclaimer.ts';
 import type { RecoveredEntries } from './recovered-entries.ts';
 import { type Recovered, recover } from './recovery.ts';
 import { ReplicaLog } from './replica-log.ts';
-import type { Checkpoint, Entry, HardState, RecoveredReplica, ReplicaStorage, WalStats } from './replica-storage.ts';
+import type {
+  Checkpoint,
+  DamageError,
+  Entry,
+  HardState,
+  RecoveredReplica,
+  ReplicaStorage,
+  WalStats,
+} from './replica-storage.ts';
 import { Segment, type SegmentChain, STORE_ID_BYTES } from './segment.ts';
 import { SegmentAllocator } from './segment-allocator.ts';
 import { SegmentFiles } from './segment-files.ts';
@@ -69,6 +77,9 @@ export class Wal implements ReplicaStorage {
   onFlushed: (flushedLsn: Lsn) => void = () => undefined;
   onFailure: (error: Error) => void = () => undefined;
   onPressure: (replicas: readonly ReplicaId[]) => void = () => undefined;
+  /** Until somebody is there who can do without the entry, nothing can go on. */
+  onDamage: (replicaId: ReplicaId, index: LogIndex, error: DamageError) => void = (_replica, _index, error) =>
+    this.#fail(error);
 
   readonly #logs: Map<number, ReplicaLog>;
   readonly #cache: EntryCache;
@@ -223,6 +234,7 @@ export class Wal implements ReplicaStorage {
         this.#movedLsn = this.appendedLsn;
       },
       onPressure: (replicas) => this.onPressure(replicas),
+      onDamage: (replicaId, index, error) => this.onDamage(replicaId, logIndex(index), error),
       onFailure: (error) => this.#fail(error),
     });
     this.#updateStats();
