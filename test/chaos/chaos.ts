@@ -153,8 +153,12 @@ function tellResult(result: RunResult, tookSeconds: number, directory: string): 
   const { scenario, seed, failures, invalid, verdict, faults, notes } = result;
   const effective = faults.filter(({ evidence }) => evidence !== undefined).length;
   const word = failures.length > 0 ? 'BROKEN' : invalid.length > 0 ? 'PROVES NOTHING' : 'kept';
+  const recovery =
+    result.recoveryP50Ms === null
+      ? 'nothing to recover from'
+      : `recovery median ${result.recoveryP50Ms} ms, p99 ${result.recoveryP99Ms} ms`;
   print(
-    `${scenario} (seed ${seed}): ${word}: ${verdict.statistics.acknowledgedRecords} acknowledged, ${effective} of ${faults.length} faults took effect, longest gap ${result.longestGapMs} ms, recovery median ${result.recoveryP50Ms} ms, p99 ${result.recoveryP99Ms} ms (${tookSeconds.toFixed(0)} s) ${directory}`,
+    `${scenario} (seed ${seed}): ${word}: ${verdict.statistics.acknowledgedRecords} acknowledged, ${effective} of ${faults.length} faults took effect, longest gap ${result.longestGapMs} ms, ${recovery} (${tookSeconds.toFixed(0)} s) ${directory}`,
   );
   for (const sentence of [...failures, ...invalid]) print(`    ${sentence}`);
   for (const { kind, detail } of verdict.examples.slice(0, 12)) print(`    ${kind}: ${detail}`);
