@@ -130,6 +130,16 @@ describe.skipIf('missing' in compileShim(tmpdir()))('losePower()', () => {
     expect(content('a')).toBe('AAAA');
   });
 
+  it('takes back nothing that a later life flushed over a write in whose middle the process died', () => {
+    run(['write', 'a', 'A'.repeat(8192), 0], ['syncDirectory', ''], ['sync', 'a']);
+    control.set('dieInWrite', 1);
+    run(['write', 'a', 'b'.repeat(8192), 0]);
+    expect(content('a')).toBe('b'.repeat(4096) + 'A'.repeat(4096));
+    run(['write', 'a', 'C'.repeat(8192), 0], ['sync', 'a']);
+    expect(lose().writesLost).toBe(0);
+    expect(content('a')).toBe('C'.repeat(8192));
+  });
+
   it('tears a write at the grain of sectors', () => {
     const flushed = 'A'.repeat(8192);
     const states = new Set<string>();

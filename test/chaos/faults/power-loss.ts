@@ -131,7 +131,19 @@ function unflushed(file: number, records: readonly JournalRecord[]): { data: Jou
   const flushedDirectories = new Map<string, number>();
   /** Event of a write → event at which it had returned. */
   const done = new Map<number, number>();
+  /** Event of a write that did not return yet → its inode. */
+  const underWay = new Map<number, number>();
   for (const record of records) {
+    if (record.type === Type.write || record.type === Type.truncate) underWay.set(record.event, record.inode);
+    else if (record.type === Type.done) underWay.delete(record.offset);
+    else if (record.type === Type.fileSeen) {
+      // A write in whose middle a process died has ended when its next life opens the file: a flush of that life covers what is left of it.
+      for (const [event, inode] of underWay) {
+        if (inode !== record.inode) continue;
+        done.set(event, record.event);
+        underWay.delete(event);
+      }
+    }
     if (record.type === Type.sync) flushedFiles.set(record.inode, record.offset);
     else if (record.type === Type.directorySync) flushedDirectories.set(readTexts(file, record)[0]!, record.offset);
     else if (record.type === Type.done) done.set(record.offset, record.event);
