@@ -10,8 +10,8 @@ import { stampStoredBatch, storedSizeBytes } from './stored-batch.ts';
 
 type Handler = (from: BrokerId, payload: Uint8Array) => Promise<Uint8Array>;
 
-/** `count` replicas of one partition with the same 200 batches, on disks of their own; broker 1 leads. */
-async function replicas(count: number, bytesPerSecond = 10 ** 9) {
+/** `count` replicas of one partition with the same 200 batches, on disks of their own; broker 1 leads, the last ones are learners. */
+async function replicas(count: number, bytesPerSecond = 10 ** 9, learnerCount = 0) {
   const first = new PartitionFixture({ replicaId: 1, settings: { segmentBytes: 8_000 } });
   const { time } = first;
   const fixtures = [first];
@@ -20,11 +20,12 @@ async function replicas(count: number, bytesPerSecond = 10 ** 9) {
     fixtures.push(new PartitionFixture({ replicaId: id, time, settings: { segmentBytes: 5_000 * id } }));
   }
   const handlers = new Map<string, Handler>();
-  const voters = fixtures.map(({ options }): Member => {
+  const members = fixtures.map(({ options }): Member => {
     const id = options.replicaId!;
     return { replicaId: replicaId(id), brokerId: brokerId(id), storeId: `${id}` };
   });
-  const membership = { voters, votersOutgoing: [], learners: [] };
+  const voters = members.slice(0, count - learnerCount);
+  const membership = { voters, votersOutgoing: [], learners: members.slice(count - learnerCount) };
   const dead = new Set<number>();
   const again: number[] = [];
   const scrubbers: Scrubber[] = [];
@@ -145,6 +146,17 @@ describe('The scrubber', () => {
       await time.settle(scrubbers[0]!.scrubNow());
       expect(scrubbers[0]!.report.rows).toMatchObject([{ found: 0, mismatches: 0, repaired: 0 }]);
     }
+  });
+
+  it('does not count learners, which have what a leader sent them', async () => {
+    const { time, fixtures, scrubbers, logPaths, contents } = await replicas(4, 10 ** 9, 1);
+    const whole = contents(1);
+    const other = testBatch({ records: 1, valueBytes: 150, timestampMs: 77 });
+    stampStoredBatch(other, 0, 0, 1);
+    for (const wrong of [0, 3]) fixtures[wrong]!.platter.damage(logPaths(wrong)[0]!, 0, other);
+    await time.settle(scrubbers[0]!.scrubNow());
+    expect(scrubbers[0]!.report.rows).toMatchObject([{ mismatches: 1, repaired: 2 }]);
+    for (const at of [0, 1, 2, 3]) expect(contents(at).equals(whole), `replica ${at}`).toBe(true);
   });
 
   it('leaves two replicas alone that differ, as nobody knows which one is right', async () => {

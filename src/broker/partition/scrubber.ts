@@ -317,8 +317,10 @@ export class Scrubber {
       { groupId, ...range, replicas: held },
       'Replicas hold different batches, although each of them passes its checksums',
     );
+    // A learner has what its leader sent it, so that with the leader alone it would outvote two voters.
+    const voters = new Set(membership.voters.map((voter) => voter.brokerId));
     const majority = held.find(
-      ({ key }) => held.filter((one) => one.key === key).length * 2 > membership.voters.length,
+      ({ key }) => held.filter((one) => one.key === key && voters.has(one.broker)).length * 2 > voters.size,
     )?.key;
     if (majority === undefined) return;
     const source = held.find(({ key }) => key === majority)!.broker;
