@@ -10,6 +10,10 @@ import { readProperties, writeProperties } from './properties-file.ts';
 
 export const PEER_SESSION_FILE = 'peer-sessions.properties';
 
+/** A later start than a peer ever had would make this broker refuse, and condemn, a healthy store. */
+const REMEDY =
+  'Delete it: links note the starts of all peers again. Until a peer has linked once, an old copy of its store would not be told from it, so do it only if no data directory of the cluster was restored from a copy';
+
 export class PeerSessionFile implements PeerSessions {
   readonly #disk: Disk;
   readonly #starts: Map<string, StoreStart>;
@@ -25,7 +29,7 @@ export class PeerSessionFile implements PeerSessions {
 
   static async open(disk: Disk): Promise<PeerSessionFile> {
     const starts = new Map<string, StoreStart>();
-    for (const [storeId, text] of (await readProperties(disk, PEER_SESSION_FILE)) ?? []) {
+    for (const [storeId, text] of (await readProperties(disk, PEER_SESSION_FILE, REMEDY)) ?? []) {
       const match = /^(\d+) ([0-9a-f]{16})$/.exec(text);
       if (match === null) throw new IdentityError(`${PEER_SESSION_FILE} has ${storeId}=${text}, which is no start`);
       starts.set(storeId, { session: Number(match[1]), incarnation: match[2] as string });

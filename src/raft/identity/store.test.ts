@@ -6,6 +6,7 @@ import type { Disk } from '../../std/disk.ts';
 import { SeededRandom } from '../../std/seeded-random.ts';
 import { type ClusterIdentity, deriveClusterId } from './cluster-identity.ts';
 import { PEER_SESSION_FILE, PeerSessionFile } from './peer-session-file.ts';
+import { checksumOf } from './properties-file.ts';
 import { META_FILE, Store } from './store.ts';
 
 const ONE = brokerId(1);
@@ -30,6 +31,12 @@ const put = async (m: Machine, path: string, text: string): Promise<void> => {
   await m.time.settle(file.truncate(0));
   await m.time.settle(file.write(0, [new TextEncoder().encode(text)]));
   await m.time.settle(file.close());
+};
+/** The same with a checksum that fits. */
+const sealed = (text: string): string => {
+  const lines = text.split('\n').filter((line) => line !== '' && !line.startsWith('checksum'));
+  const properties = new Map(lines.map((line) => line.split(/ ?= ?/, 2) as [string, string]));
+  return `${lines.join('\n')}\nchecksum=${checksumOf(properties)}\n`;
 };
 const clusterOf = (store: Store): ClusterIdentity => {
   const initialVoters = [{ brokerId: store.brokerId, storeId: store.storeId, host: '127.0.0.1', port: 9192 }];
@@ -56,7 +63,7 @@ describe('Store', () => {
         .text(META_FILE)
         .split('\n')
         .map((line) => line.split(/ ?= ?/)[0]),
-    ).toEqual(['version', 'node.id', 'directory.id', 'session', 'cluster.id', 'initial.voters', '']);
+    ).toEqual(['version', 'node.id', 'directory.id', 'session', 'cluster.id', 'initial.voters', 'checksum', '']);
     expect(m.text(META_FILE)).toMatch(/^version ?= ?1$/m);
   });
 
@@ -102,9 +109,39 @@ describe('Store', () => {
       [/$/, 'cluster.id=x\n', /not id@host:port/],
     ];
     for (const [pattern, replacement, message] of cases) {
-      await put(m, META_FILE, good.replace(pattern, replacement));
+      await put(m, META_FILE, sealed(good.replace(pattern, replacement)));
       await expect(open(m)).rejects.toThrow(message);
     }
+  });
+
+  it('calls damage by its name, whichever bit flipped, and says what helps', async () => {
+    const m = machine();
+    const store = await open(m);
+    await m.time.settle(store.bind(clusterOf(store)));
+    const good = m.platter.readBytes(META_FILE).slice();
+    for (let at = 0; at < good.length; at++) {
+      for (const bit of [at % 8, (at + 5) % 8]) {
+        const bad = good.slice();
+        bad[at]! ^= 1 << bit;
+        await put(m, META_FILE, '');
+        const file = await m.time.settle(m.disk.openFile(META_FILE));
+        await m.time.settle(file.write(0, [bad]));
+        await m.time.settle(file.close());
+        try {
+          const opened = await open(m);
+          // A tab for a blank, say: what was read is what was written.
+          expect([opened.storeId, opened.cluster]).toEqual([store.storeId, store.cluster]);
+        } catch (error) {
+          expect(`${error}`).toMatch(
+            /meta\.properties in the data directory \(log\.dirs\) is damaged: .* Otherwise give an empty directory; the broker then gets its data from its peers/,
+          );
+        }
+      }
+    }
+    await put(m, META_FILE, new TextDecoder().decode(good).replace(/node\.id ?= ?1/, 'node.id=3'));
+    await expect(open(m)).rejects.toThrow(/one of them is not as it was written/);
+    await put(m, META_FILE, new TextDecoder().decode(good).replace(/checksum.*\n/, ''));
+    await expect(open(m)).rejects.toThrow(/it has no checksum/);
   });
 
   it('is never opened again once condemned', async () => {
@@ -200,7 +237,17 @@ describe('PeerSessionFile', () => {
 
   it('refuses a file that it did not write', async () => {
     const m = machine();
-    await put(m, PEER_SESSION_FILE, `${A}=yes\n`);
+    await put(m, PEER_SESSION_FILE, sealed(`${A}=yes\n`));
     await expect(m.time.settle(PeerSessionFile.open(m.disk))).rejects.toThrow('which is no start');
+  });
+
+  it('does not believe a changed start, which would condemn a healthy store', async () => {
+    const m = machine();
+    const sessions = await m.time.settle(PeerSessionFile.open(m.disk));
+    await m.time.settle(sessions.record(A, start(3)));
+    await put(m, PEER_SESSION_FILE, m.text(PEER_SESSION_FILE).replace('3 aaaa', '7 aaaa'));
+    await expect(m.time.settle(PeerSessionFile.open(m.disk))).rejects.toThrow(
+      /peer-sessions\.properties in the data directory \(log\.dirs\) is damaged: .* Delete it/,
+    );
   });
 });

@@ -20,6 +20,9 @@ import { IdentityError } from './identity-error.ts';
 import { readProperties, writeProperties } from './properties-file.ts';
 
 export const META_FILE = 'meta.properties';
+/** No copy from before the last start helps: peers refuse a store whose start counter went back. */
+const REMEDY =
+  'Correct that line if it can be told (node.id is that of the configuration). Otherwise give an empty directory; the broker then gets its data from its peers';
 const FORMAT_VERSION = '1';
 const STORE_ID_BYTES = 16;
 const INCARNATION_BYTES = 8;
@@ -64,7 +67,7 @@ export class Store {
 
   /** Opens the store of the data directory, or formats an empty one, and begins a session. Throws an {@link IdentityError} if this broker must not use the directory. */
   static async open(disk: Disk, random: Random, brokerId: BrokerId): Promise<Store> {
-    const properties = await readProperties(disk, META_FILE);
+    const properties = await readProperties(disk, META_FILE, REMEDY);
     if (properties === undefined) await refuseForeignData(disk);
     else refuseOther(properties, brokerId);
     const identity = {
