@@ -72,6 +72,8 @@ export class ChaosCluster {
   #cable: Cable | undefined;
   /** Processes that were ended on purpose; any other that is gone ended by itself. */
   readonly #expectedDead = new Set<number>();
+  /** How often each broker had killed itself by order of its shim when it was started last. */
+  readonly #deathsAtStart = new Map<number, number>();
 
   private constructor(options: ChaosClusterOptions) {
     this.options = options;
@@ -131,6 +133,7 @@ export class ChaosCluster {
 
   /** Starts one broker again, in the control group of `processesFile` if given; returns when it serves, or where there is no quorum, when it accepts connections. */
   async restart(id: number, processesFile?: string): Promise<void> {
+    this.#deathsAtStart.set(id, this.#deathsByOrder(id));
     await this.#run(['restart', `${id}`], processesFile === undefined ? {} : { processesFile });
     this.#expectedDead.delete(id);
   }
@@ -226,7 +229,17 @@ export class ChaosCluster {
 
   /** Brokers that ended although nobody ended them. */
   get diedUnasked(): number[] {
-    return this.ids.filter((id) => this.pid(id) === undefined && !this.#expectedDead.has(id));
+    return this.ids.filter(
+      (id) =>
+        this.pid(id) === undefined &&
+        !this.#expectedDead.has(id) &&
+        // It may have reached the point at which it was to die after its start was reported.
+        this.#deathsByOrder(id) === (this.#deathsAtStart.get(id) ?? 0),
+    );
+  }
+
+  #deathsByOrder(id: number): number {
+    return this.controls.get(id)?.count('deaths') ?? 0;
   }
 
   async status(): Promise<BrokerFacts[]> {
