@@ -128,9 +128,13 @@ export class BrokerInstance {
     const store = await Store.open(disk, random, id);
     await refuseLostWal(store, await disk.list(WAL_DIRECTORY));
     const sessions = await PeerSessionFile.open(disk);
+    const voters = config['controller.quorum.voters'].map((voter) => ({
+      ...voter,
+      brokerId: brokerId(voter.brokerId),
+    }));
     const formation = new ClusterFormation({
       store,
-      voters: config['controller.quorum.voters'].map((voter) => ({ ...voter, brokerId: brokerId(voter.brokerId) })),
+      voters,
       address: config.raftAdvertised,
       network: peerNetwork.formation,
       timers,
@@ -269,6 +273,7 @@ export class BrokerInstance {
     const peers = new PeerDirectory({
       brokerId: id,
       initialVoters: formed.initialVoters,
+      configuredVoters: voters,
       image: () => stateMachine.image,
       setPeers: (addresses) => driver.setPeers(addresses),
     });
@@ -279,16 +284,16 @@ export class BrokerInstance {
     if (formed.kind === 'formed') createMetadataGroup(driver, formed);
     peers.update();
     services.start();
-    if (formed.kind === 'joined') {
-      this.#introduction = introductionTask({
-        voters: formed.initialVoters,
-        timers,
-        isRegistered: () => services.registrar.isRegistered,
-        ask: (voter) => peerNetwork.formation.ask(voter, formation.presence()),
-        fail: this.#onFailure,
-      });
-      this.#introduction.start();
-    }
+    this.#introduction = introductionTask({
+      places: () => [...peers.places()].filter((place) => driver.peers.get(place.brokerId)?.link === undefined),
+      timers,
+      // An initial voter is expected without being registered; it has something to say only if it moved.
+      isKnown: () =>
+        services.registrar.isRegistered || (formed.kind === 'formed' && !stateMachine.image.brokers.has(id)),
+      ask: (place) => peerNetwork.formation.ask(place, formation.presence()),
+      fail: this.#onFailure,
+    });
+    this.#introduction.start();
     partitions.start();
 
     this.#listener = this.#createListener(services, driver, coordinator);

@@ -269,6 +269,55 @@ describe('GrpcTransport', () => {
     expect(a.lines).toEqual([]);
   });
 
+  describe('looks for a peer in all its places', () => {
+    const place = (port: number) => ({ host: '127.0.0.1', port });
+
+    it('and finds it where nobody listens at the first, or somebody else', async () => {
+      const a = await world.start(1);
+      a.transport.setPeers([
+        { brokerId: brokerId(2), ...place(nextPort++), others: [place(world.portOf(3)), place(world.portOf(2))] },
+        { brokerId: brokerId(3), ...place(world.portOf(3)) },
+      ]);
+      await world.start(3);
+      const b = await world.start(2);
+      await until(() => a.transport.isUp(b.id) && b.transport.isUp(a.id));
+      expect(a.lines.join()).toContain('Broker 1 looks for broker 2 at an address where broker 3 is');
+      await world.kill(2);
+      await world.start(2);
+      await until(() => a.transport.isUp(b.id));
+    });
+
+    it('and calls it dead once nobody listens at any', async () => {
+      const a = await world.start(1, { retryMsMax: 5 });
+      const listening = createServer((socket) => void socket.destroy()).listen(world.portOf(3), '127.0.0.1');
+      try {
+        await until(() => listening.listening);
+        const peer = { brokerId: brokerId(9), ...place(nextPort++), others: [place(world.portOf(3))] };
+        a.transport.setPeers([peer]);
+        const attempts: Socket[] = [];
+        listening.on('connection', (socket) => attempts.push(socket));
+        await until(() => attempts.length > 3);
+        expect(linkHistory(a, 9)).toEqual([]);
+        listening.close();
+        await until(() => linkHistory(a, 9).join() === 'refused');
+      } finally {
+        listening.close();
+      }
+    });
+
+    it('and goes on with an attempt when it hears of another place', async () => {
+      const b = await world.start(2);
+      const a = await world.start(1);
+      // Faster than a handshake, from somebody who wants to keep them apart.
+      for (let round = 0; !a.transport.isUp(b.id); round++) {
+        a.transport.setPeers([
+          { brokerId: b.id, ...place(world.portOf(2)), others: [place(30_000 + (round % 1_000))] },
+        ]);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    });
+  });
+
   it('holds three connections a link', async () => {
     const proxy = await LossyProxy.listen(world.portOf(3), world.portOf(2));
     const a = await world.start(1);

@@ -3,6 +3,7 @@
  *
  * Of each pair the broker with the lower id dials; the other accepts. While a link is down both ask the peer's port whether
  * anybody listens, so that both know at once when its process is dead (DECISIONS L4), and the dialer dials when somebody does.
+ * A peer may have several places, of which one is tried after the other: who is there is decided by the handshake.
  */
 import { assert } from '../std/assert.ts';
 import type { BrokerId } from '../std/brands.ts';
@@ -15,7 +16,7 @@ import { type DialOutcome, LinkDialer } from './grpc/link-dialer.ts';
 import type { PeerEndpoint } from './grpc/peer-endpoint.ts';
 import { type ProbeResult, probePort } from './grpc/probe.ts';
 import type { PeerTransportOptions } from './peer-network.ts';
-import type { Channel, LinkDownReason, PeerAddress, Transport, TransportHandlers } from './transport.ts';
+import type { Channel, HostPort, LinkDownReason, PeerAddress, Transport, TransportHandlers } from './transport.ts';
 
 export interface GrpcTransportOptions extends PeerTransportOptions {
   /** Listening already; closed with the transport. */
@@ -39,7 +40,13 @@ const PROBE_TIMEOUT_MS = 1_000;
 type Reported = 'nothing' | 'up' | LinkDownReason;
 
 interface Peer {
-  address: PeerAddress;
+  readonly brokerId: BrokerId;
+  /** Where it may be; the best first, at least one. */
+  places: readonly HostPort[];
+  /** Index of the one that is tried, or had the last link. */
+  place: number;
+  /** Places in a row, up to this moment, at which nobody listened. */
+  refusals: number;
   link: Link | undefined;
   reported: Reported;
   /** Delay before the next attempt but one; grows until a link comes up. */
@@ -47,6 +54,18 @@ interface Peer {
   /** What goes on while the link is down: a waiting time, a probe or a dialer. */
   activity: TimerHandle | undefined;
   loggedReason: string | undefined;
+}
+
+function placesOf({ host, port, others = [] }: PeerAddress): readonly HostPort[] {
+  return [{ host, port }, ...others];
+}
+
+function placeOf(peer: Peer): HostPort {
+  return peer.places[peer.place] as HostPort;
+}
+
+function isSame(a: HostPort, b: HostPort): boolean {
+  return a.host === b.host && a.port === b.port;
 }
 
 export class GrpcTransport implements Transport {
@@ -98,10 +117,7 @@ export class GrpcTransport implements Transport {
     for (const address of wanted.values()) {
       const peer = this.#peers.get(address.brokerId);
       if (peer === undefined) this.#add(address);
-      else if (peer.address.host !== address.host || peer.address.port !== address.port) {
-        peer.address = address;
-        if (peer.link === undefined && this.#started) this.#connect(peer);
-      }
+      else this.#move(peer, placesOf(address));
     }
   }
 
@@ -139,12 +155,15 @@ export class GrpcTransport implements Transport {
   }
 
   #dials(peer: Peer): boolean {
-    return this.#options.local.brokerId < peer.address.brokerId;
+    return this.#options.local.brokerId < peer.brokerId;
   }
 
   #add(address: PeerAddress): void {
     const peer: Peer = {
-      address,
+      brokerId: address.brokerId,
+      places: placesOf(address),
+      place: 0,
+      refusals: 0,
       link: undefined,
       reported: 'nothing',
       retryMs: 0,
@@ -153,6 +172,16 @@ export class GrpcTransport implements Transport {
     };
     this.#peers.set(address.brokerId, peer);
     if (this.#started) this.#connect(peer);
+  }
+
+  /** An attempt at a place that is still one of them goes on; whoever tells of further places must not be able to keep a link from coming up. */
+  #move(peer: Peer, places: readonly HostPort[]): void {
+    const current = placeOf(peer);
+    const index = places.findIndex((place) => isSame(place, current));
+    peer.places = places;
+    peer.place = Math.max(0, index);
+    peer.refusals = 0;
+    if (index < 0 && peer.link === undefined && this.#started) this.#connect(peer);
   }
 
   #remove(brokerId: BrokerId, peer: Peer): void {
@@ -187,12 +216,13 @@ export class GrpcTransport implements Transport {
     const { timers } = this.#options;
     this.#setActivity(
       peer,
-      probePort(peer.address, timers, PROBE_TIMEOUT_MS, (result) => this.#probed(peer, result)),
+      probePort(placeOf(peer), timers, PROBE_TIMEOUT_MS, (result) => this.#probed(peer, result)),
     );
   }
 
   #probed(peer: Peer, result: ProbeResult): void {
-    if (result === 'refused') this.#report(peer, 'refused');
+    peer.refusals = result === 'refused' ? peer.refusals + 1 : 0;
+    if (peer.refusals >= peer.places.length) this.#report(peer, 'refused');
     if (result === 'listening' && this.#dials(peer)) this.#dial(peer);
     else this.#retryLater(peer);
   }
@@ -205,9 +235,8 @@ export class GrpcTransport implements Transport {
       handshakeTimeoutMs: handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS,
       openStream: (address: PeerAddress) => endpoint.openStream(address),
     };
-    const dialer = new LinkDialer(context, peer.address, random.bytes(NONCE_BYTES), (outcome) =>
-      this.#dialed(peer, outcome),
-    );
+    const target = { brokerId: peer.brokerId, ...placeOf(peer) };
+    const dialer = new LinkDialer(context, target, random.bytes(NONCE_BYTES), (outcome) => this.#dialed(peer, outcome));
     this.#setActivity(peer, dialer);
   }
 
@@ -220,12 +249,14 @@ export class GrpcTransport implements Transport {
       case 'refused':
         this.#refused(peer, outcome.by, outcome.refusal);
         if (this.#closed) return;
-        if (REFUSAL_CODES[outcome.refusal.code] === 'rejected') {
+        // It may be somewhere else, and somebody else here.
+        if (REFUSAL_CODES[outcome.refusal.code] === 'rejected' && peer.place + 1 === peer.places.length) {
+          this.#nextPlace(peer);
           this.#wait(peer, this.#options.rejectedRetryMs ?? REJECTED_RETRY_MS);
         } else this.#retryLater(peer);
         return;
       case 'failed':
-        this.#options.log.debug({ peer: peer.address.brokerId, reason: outcome.reason }, 'No link to the peer yet');
+        this.#options.log.debug({ peer: peer.brokerId, reason: outcome.reason }, 'No link to the peer yet');
         this.#retryLater(peer);
         return;
       case 'fatal':
@@ -234,12 +265,17 @@ export class GrpcTransport implements Transport {
   }
 
   #retryLater(peer: Peer): void {
-    if (this.#closed || this.#peers.get(peer.address.brokerId) !== peer) return;
+    if (this.#closed || this.#peers.get(peer.brokerId) !== peer) return;
+    this.#nextPlace(peer);
     const delayMs = peer.retryMs;
     const maxMs = this.#options.retryMsMax ?? RETRY_MS_MAX;
     peer.retryMs = Math.min(maxMs, Math.max(RETRY_MS_MIN, peer.retryMs * 2));
     // Spread, so that the survivors of a dead broker do not all knock in the same millisecond.
     this.#wait(peer, delayMs * (0.75 + this.#options.random.next() / 2));
+  }
+
+  #nextPlace(peer: Peer): void {
+    peer.place = (peer.place + 1) % peer.places.length;
   }
 
   #wait(peer: Peer, delayMs: number): void {
@@ -263,7 +299,7 @@ export class GrpcTransport implements Transport {
   }
 
   #up(peer: Peer, identity: PeerIdentity, streams: readonly ChannelStream[]): void {
-    const { brokerId } = peer.address;
+    const { brokerId } = peer;
     this.#setActivity(peer, undefined);
     assert(peer.link === undefined, 'One link at a time');
     const info = { brokerId, storeId: identity.storeId, session: identity.session };
@@ -282,6 +318,7 @@ export class GrpcTransport implements Transport {
     });
     peer.link = link;
     peer.reported = 'up';
+    peer.refusals = 0;
     peer.retryMs = 0;
     peer.loggedReason = undefined;
     this.#options.log.info({ peer: brokerId, session: info.session }, 'Link to the peer is up');
@@ -294,22 +331,22 @@ export class GrpcTransport implements Transport {
     link.close();
     if (peer.link !== link) return false;
     peer.link = undefined;
-    this.#options.log.info({ peer: peer.address.brokerId, reason }, 'Link to the peer is down');
+    this.#options.log.info({ peer: peer.brokerId, reason }, 'Link to the peer is down');
     this.#report(peer, 'broken');
-    return !this.#closed && peer.link === undefined && this.#peers.get(peer.address.brokerId) === peer;
+    return !this.#closed && peer.link === undefined && this.#peers.get(peer.brokerId) === peer;
   }
 
   #report(peer: Peer, reason: LinkDownReason): void {
     if (peer.reported === reason) return;
     peer.reported = reason;
-    this.handlers.linkDown(peer.address.brokerId, reason);
+    this.handlers.linkDown(peer.brokerId, reason);
   }
 
   #refused(peer: Peer, by: 'peer' | 'self', refusal: Refusal): void {
     if (REFUSAL_CODES[refusal.code] === 'passing') return;
     if (peer.loggedReason !== refusal.reason) {
       peer.loggedReason = refusal.reason;
-      const fields = { peer: peer.address.brokerId, code: refusal.code, reason: refusal.reason };
+      const fields = { peer: peer.brokerId, code: refusal.code, reason: refusal.reason };
       const who = by === 'self' ? 'This broker refuses the peer' : 'The peer refuses this broker';
       this.#options.log.warn(fields, `${who}: ${refusal.reason}`);
     }

@@ -11,10 +11,15 @@ import type { BrokerId } from '../std/brands.ts';
 export const CHANNEL = { control: 0, append: 1, bulk: 2 } as const;
 export type Channel = (typeof CHANNEL)[keyof typeof CHANNEL];
 
-export interface PeerAddress {
-  readonly brokerId: BrokerId;
+export interface HostPort {
   readonly host: string;
   readonly port: number;
+}
+
+export interface PeerAddress extends HostPort {
+  readonly brokerId: BrokerId;
+  /** Where else the peer may be, tried in turn while it is not found: a peer is known by the store that it proves, not by its address. Without repetitions. */
+  readonly others?: readonly HostPort[];
 }
 
 export interface LinkInfo {
@@ -25,7 +30,7 @@ export interface LinkInfo {
   readonly session: number;
 }
 
-/** refused: nobody listens at the peer's address (its process is dead). broken: the connection ended. rejected: identity does not fit (reason in the log). */
+/** refused: nobody listens at any of the peer's addresses (its process is dead). broken: the connection ended. rejected: identity does not fit (reason in the log). */
 export type LinkDownReason = 'refused' | 'broken' | 'rejected';
 
 export interface TransportHandlers {

@@ -7,7 +7,7 @@ import { create } from '@bufbuild/protobuf';
 import { assert } from '../../std/assert.ts';
 import type { BrokerId } from '../../std/brands.ts';
 import type { TimerHandle, Timers } from '../../std/environment.ts';
-import type { PeerAddress } from '../transport.ts';
+import type { HostPort, PeerAddress } from '../transport.ts';
 import type { ChannelStream } from './channel-stream.ts';
 import { handshakeFrame, type IncomingFrame, isPayload } from './frame-codec.ts';
 import {
@@ -23,7 +23,6 @@ import {
 } from './handshake.ts';
 import { CHANNELS } from './link.ts';
 import { ConfirmationSchema, type Handshake } from './peer_pb.ts';
-import type { HostPort } from './peer-endpoint.ts';
 
 export type DialOutcome =
   /** The streams, by channel, are paused or have nothing to read yet; the caller owns them. */

@@ -16,16 +16,12 @@ import {
 } from '@grpc/grpc-js';
 import { assert } from '../../std/assert.ts';
 import type { Timers } from '../../std/environment.ts';
+import type { HostPort } from '../transport.ts';
 import { ChannelStream } from './channel-stream.ts';
 import { FRAME_OVERHEAD_BYTES_MAX, type IncomingFrame, type OutgoingFrame } from './frame-codec.ts';
 import type { HelloRequest, HelloResponse } from './peer_pb.ts';
 import { clientCredentials, type PeerSecurity, refuseListenHost, serverCredentials } from './peer-security.ts';
 import { HELLO_METHOD, LINK_METHOD, PEER_SERVICE } from './peer-service.ts';
-
-export interface HostPort {
-  readonly host: string;
-  readonly port: number;
-}
 
 /** Largest payload of one frame; the driver cuts larger things. */
 export const MESSAGE_BYTES_MAX = 16 * 2 ** 20;
