@@ -2,7 +2,7 @@
 import { type HistoryEvent, isClientEvent, Mark } from '../history/history.ts';
 import { type Operation, placed, polled } from '../history/operation.ts';
 import { KnownMaximum } from './check-order.ts';
-import type { Observations } from './observations.ts';
+import type { Observations, TopicLives } from './observations.ts';
 import type { Findings } from './violation.ts';
 
 /** Error names that the checks below react to; whoever records errors uses them. */
@@ -20,14 +20,18 @@ export function checkAnswers(
   operations: readonly Operation[],
   observations: Observations,
   findings: Findings,
+  { deletedAt }: TopicLives,
 ): void {
+  // Another topic of that name may have answered: a request to create it that a broker had not read yet when it was paused.
+  const mayBeGone = (key: string | number | undefined, at: HistoryEvent): boolean =>
+    at.index > (deletedAt.get(Number(key)) ?? Number.POSITIVE_INFINITY);
   checkHighWatermarks(operations, findings);
-  checkKnownEnds(operations, observations, findings);
+  checkKnownEnds(operations, observations, findings, mayBeGone);
   checkDeleted(operations, findings);
   checkQuorum(events, operations, findings);
   for (const { f, completion } of operations) {
     const error = completion?.error;
-    if (f === 'send' && error?.[0] === CheckedError.outOfOrderAtHead) {
+    if (f === 'send' && error?.[0] === CheckedError.outOfOrderAtHead && !mayBeGone(error[1], completion!)) {
       findings.add(
         'sequence-broken',
         completion!,
@@ -64,7 +68,12 @@ function checkHighWatermarks(operations: readonly Operation[], findings: Finding
 }
 
 /** ListOffsets is linearizable, and an offset up to the known end is never out of range. */
-function checkKnownEnds(operations: readonly Operation[], observations: Observations, findings: Findings): void {
+function checkKnownEnds(
+  operations: readonly Operation[],
+  observations: Observations,
+  findings: Findings,
+  mayBeGone: (key: string | number, at: HistoryEvent) => boolean,
+): void {
   const ends = new Map<number, KnownMaximum>();
   const endOf = (key: number): KnownMaximum => {
     let end = ends.get(key);
@@ -92,13 +101,14 @@ function checkKnownEnds(operations: readonly Operation[], observations: Observat
     if (operation.f === 'list-offsets' && operation.type === 'ok') {
       for (const [key, end] of Object.entries(operation.completion!.value)) {
         const before = endOf(Number(key)).before(operation.invoke);
-        if (end < before) {
+        if (end < before && !mayBeGone(key, at)) {
           findings.add('stale-end-offset', at, `Key ${key} was said to end at ${end}, but ${before} was known before`);
         }
       }
     } else if (operation.f === 'poll' && at.error?.[0] === CheckedError.offsetOutOfRange) {
       const [, key, offset] = at.error as [string, number, number];
       const before = endOf(key).before(operation.invoke);
+      if (mayBeGone(key, at)) continue;
       if (offset <= before && offset >= (observations.get(key)?.mayBeDeletedBelow ?? 0)) {
         findings.add(
           'false-out-of-range',

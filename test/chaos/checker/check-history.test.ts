@@ -512,6 +512,15 @@ describe('checkHistory()', () => {
     expect(late.kinds).toEqual([]);
   });
 
+  it('lets a producer be refused its next batch once its topic may be another one', () => {
+    const refused = ['out-of-order-sequence-at-head', 7, 45] as const;
+    const sent = story().invoke(1, 'send', [['send', 7, 10]]);
+    expect(
+      sent.nemesis(Mark.topicDeleted, [7]).complete(1, 'info', 'send', [['send', 7, 10]], { error: [...refused] })
+        .kinds,
+    ).toEqual([]);
+  });
+
   it('calls a committed offset that went back to none a step back', () => {
     expect(story().committed(1, 'commit', 3).committed(2, 'committed', -1).kinds).toEqual(['committed-offset-back']);
   });

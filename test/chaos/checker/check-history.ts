@@ -51,7 +51,7 @@ export function checkHistory(events: readonly HistoryEvent[]): Verdict {
   checkContents(observations, readToEnd, findings);
   checkOrder(operations, observations, findings);
   checkSequences(operations, observations, readToEnd, findings);
-  checkAnswers(events, operations, observations, findings);
+  checkAnswers(events, operations, observations, findings, lives);
   checkGroups(operations, observations, findings, lives);
   return {
     counts: Object.fromEntries(findings.counts),

@@ -153,11 +153,10 @@ export class TopicChurn {
         4_000,
       );
       const code = answer?.topics[0]?.errorCode;
-      // It can exist only because an attempt that was not answered had made it: the one before is known to be deleted.
-      if (code === CODE.none || code === CODE.exists) {
-        const id = await this.#id();
-        if (id !== undefined) return id;
-      }
+      const id = code === CODE.none || code === CODE.exists ? await this.#id() : undefined;
+      if (id !== undefined && code === CODE.none) return id;
+      // Made by an attempt that was not answered, perhaps while clients of the one before were still there: nobody knows what is in it.
+      if (id !== undefined) await this.#delete(id);
       await pause(RETRY_PAUSE_MS);
     }
     return undefined;
