@@ -43,6 +43,18 @@ describe('NodeDisk', () => {
     await file.close();
   });
 
+  test('reads with O_DIRECT what there is of a file that grows', async () => {
+    const growing = await disk.openFile('growing', { create: true });
+    const direct = await disk.openFile('growing', { direct: true });
+    const piece = new Uint8Array(1_000).fill(7);
+    for (let size = 0; size < 300_000; size += piece.length) {
+      const [read] = await Promise.all([direct.read(0, 75 * 4096), growing.write(size, [piece])]);
+      expect(read.length).toBeGreaterThanOrEqual(size);
+    }
+    await growing.close();
+    await direct.close();
+  });
+
   test('has names as a tree, and says what went wrong by errno', async () => {
     await disk.makeDirectory('d/e');
     await (await disk.openFile('d/e/b', { create: true })).close();

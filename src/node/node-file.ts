@@ -101,8 +101,9 @@ export class NodeFile implements DiskFile {
       const read = await this.#disk.run<number>(this.#priority, 'read', this.path, (callback) =>
         fs.read(this.#fd, bytes, done, bytes.length - done, position + done, callback),
       );
-      if (read === 0) break;
       done += read;
+      // A direct read ends within a block only where the file ended: to go on from there is refused if the file has grown since.
+      if (read === 0 || (this.#direct && read % BLOCK_BYTES !== 0)) break;
     }
     return done;
   }
