@@ -20,6 +20,7 @@ import { EventHash } from './event-hash.ts';
 import type { SimulatedMachineTime, SimulatedTime } from './simulated-clock.ts';
 
 const CHANNELS = 3;
+const REDIAL_MAX_MS = 50;
 
 interface Message {
   readonly bytes: Uint8Array;
@@ -55,6 +56,8 @@ interface Pair {
   readonly high: BrokerId;
   life: Life | undefined;
   dialing: boolean;
+  /** In vain, since there was a link. */
+  attempts: number;
   /** Two processes are examining each other, or have. */
   admission: Admission | undefined;
 }
@@ -143,6 +146,7 @@ export class SimulatedNetwork {
     if (!this.#blocked.delete(`${from}>${to}`)) return;
     const pair = this.#pair(from, to);
     const { life } = pair;
+    pair.attempts = 0;
     if (life === undefined) return;
     if (life.processes.some((process) => process.dead)) {
       this.breakLink(from, to);
@@ -214,7 +218,9 @@ export class SimulatedNetwork {
         if (high?.wants(pair.low) && low === undefined) high.deliverDown(pair.low, 'refused', 0.1);
       }
     }
-    this.#redial(pair, 5 + this.random.next() * 10);
+    // Further and further apart, or links that are cut for long would be most of what happens.
+    pair.attempts++;
+    this.#redial(pair, Math.min(5 * pair.attempts, REDIAL_MAX_MS) * (1 + this.random.next()));
   }
 
   /** The handshake. Asked again with each attempt until both sides have decided. */
@@ -252,6 +258,7 @@ export class SimulatedNetwork {
       lanes: [new Lane(pair.low, pair.high), new Lane(pair.high, pair.low)],
     };
     pair.life = life;
+    pair.attempts = 0;
     this.#note(`up ${pair.low} ${pair.high}`);
     low.deliverUp(high.info, life.number);
     high.deliverUp(low.info, life.number);
@@ -263,7 +270,7 @@ export class SimulatedNetwork {
     const key = `${low}-${high}`;
     let pair = this.#pairs.get(key);
     if (pair === undefined) {
-      pair = { low, high, life: undefined, dialing: false, admission: undefined };
+      pair = { low, high, life: undefined, dialing: false, attempts: 0, admission: undefined };
       this.#pairs.set(key, pair);
     }
     return pair;

@@ -16,6 +16,8 @@ export async function smallCluster(
   groups: number,
   config: Partial<RaftDriverConfig> = {},
   machines?: MachineKind,
+  /** Takes what a broker fails with; without it any failure ends the test. */
+  failed?: (error: unknown, broker: SimulatedBroker) => void,
 ) {
   const time = new SimulatedTime();
   const random = new SeededRandom(seed);
@@ -35,8 +37,9 @@ export async function smallCluster(
         wal: { segmentBytes: 2 ** 20, bytesLimit: 16 * 2 ** 20, cacheBytes: 2 ** 20 },
         config,
         machines,
-        failed: (error) => {
-          failure ??= error;
+        failed: (error, broker) => {
+          if (failed !== undefined) failed(error, broker);
+          else failure ??= error;
         },
         started: () => started++,
       }),

@@ -6,10 +6,13 @@ import type { VirtualClient } from './virtual-client.ts';
 export interface ActorContext {
   readonly client: VirtualClient;
   readonly history: SimulatedHistory;
-  /** Milliseconds between two things it does, on average. */
+  /** Milliseconds between two things it does, on average. Changes with the tempo of the run. */
   readonly paceMs: number;
   readonly truth: ClusterTruth;
 }
+
+/** Longest sleep before a look at whether the tempo is another one. */
+export const NAP_MS = 2_000;
 
 export abstract class Actor {
   protected readonly context: ActorContext;
@@ -41,9 +44,17 @@ export abstract class Actor {
     return !this.#stopping;
   }
 
-  protected pace(): Promise<void> {
-    const { client, paceMs } = this.context;
-    return client.sleep(client.options.random.next() * 2 * paceMs);
+  /** Until it is time for the next thing. In steps: whoever sleeps in a calm stretch wakes up when it ends. */
+  protected async pace(): Promise<void> {
+    const { client } = this.context;
+    const { time, random } = client.options;
+    const paces = random.next() * 2;
+    const beganMs = time.now;
+    for (;;) {
+      const leftMs = beganMs + paces * this.context.paceMs - time.now;
+      await client.sleep(Math.min(Math.max(0, leftMs), NAP_MS));
+      if (leftMs <= NAP_MS || !this.isRunning) return;
+    }
   }
 
   protected abstract run(): Promise<void>;

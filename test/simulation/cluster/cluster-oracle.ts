@@ -199,7 +199,7 @@ export class ClusterOracle {
       for (const { brokerId } of members) {
         const durable = this.#options.durableOf(brokerId);
         // Flushed so long ago that it is forgotten, perhaps.
-        if (durable === undefined || durable.sinceMs >= madeMs || durable.holds(markers)) holding++;
+        if (durable === undefined || durable.sinceMs >= madeMs || durable.holds(markers, madeMs)) holding++;
         // To look for it where it is not yet costs most.
         if (holding === quorum) break;
       }

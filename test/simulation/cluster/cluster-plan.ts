@@ -83,11 +83,17 @@ export interface ClusterPlan {
 const KIB = 1024;
 /** Share of the runs that have a calm stretch. */
 const LONG_RUNS = 0.14;
+/** What a broker does for itself is most of what happens in a calm cluster. Each of these is slower than in other runs by about the same factor. */
 const SLOW_BEAT = {
-  'raft.election.timeout.ms': '2000',
-  'raft.heartbeat.interval.ms': '400',
-  'raft.liveness.timeout.ms': '2000',
+  'raft.election.timeout.ms': '4000',
+  'raft.heartbeat.interval.ms': '1000',
+  'raft.liveness.timeout.ms': '4000',
+  'scrub.interval.ms': '30000',
+  'log.retention.check.interval.ms': '5000',
+  'offsets.retention.check.interval.ms': '5000',
 };
+/** The dense part of a run that has a calm stretch, too, is short. */
+const LONG_RUN_CHAOS_MS = 2_500;
 
 export function drawPlan(random: SeededRandom): ClusterPlan {
   const brokers = random.pick([1, 3, 3, 3, 3, 4, 5]);
@@ -117,7 +123,7 @@ export function drawPlan(random: SeededRandom): ClusterPlan {
       'replica.lag.time.max.ms': `${random.pick([1_000, 10_000])}`,
       'min.insync.replicas': `${random.pick([1, 1, 2])}`,
       'log.retention.check.interval.ms': '1000',
-      'scrub.interval.ms': '2000',
+      'scrub.interval.ms': '5000',
       'offsets.retention.check.interval.ms': '1000',
       'disk.reserve.bytes': '0',
       'disk.free.min.bytes': `${64 * KIB}`,
@@ -134,8 +140,8 @@ export function drawPlan(random: SeededRandom): ClusterPlan {
     latencyScale: random.pick([1, 1, 5, 20]),
     budgetBytes: random.pick([64 * KIB, 2_048 * KIB]),
     faults,
-    faultEveryMs: random.pick([150, 400, 900]),
-    chaosMs: random.pick([3_000, 6_000, 10_000]),
+    faultEveryMs: random.pick([80, 200, 500]),
+    chaosMs: random.pick([800, 1_500, 1_500, 2_500, 2_500, 4_000, 8_000]),
     calmMs: 0,
     chaosFromStart: random.chance(0.25),
     leavesMinorityBroken: brokers >= 3 && random.chance(0.25),
@@ -152,8 +158,8 @@ export function drawPlan(random: SeededRandom): ClusterPlan {
   return {
     ...plan,
     faults: [...faults, ...laterFaults],
-    // Heartbeats are most of what a calm cluster does.
     properties: isLong ? { ...plan.properties, ...SLOW_BEAT } : plan.properties,
+    chaosMs: isLong ? Math.min(plan.chaosMs, LONG_RUN_CHAOS_MS) : plan.chaosMs,
     calmMs: isLong ? random.between(240_000, 900_000) : 0,
     hasStaticMembers: random.chance(0.4),
     compresses: random.chance(0.4),

@@ -60,7 +60,7 @@ const CONVERGE_MS = 90_000;
 const QUIET_MS = 4_000;
 const STEP_MS = 50;
 /** Nothing hurries in the calm stretch of a long run. */
-const CALM_SCALE = 100;
+const CALM_SCALE = 200;
 const CALM_STEP_MS = 250;
 const TIMELINE_LINES = 150;
 

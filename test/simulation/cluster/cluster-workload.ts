@@ -223,7 +223,7 @@ export class ClusterWorkload {
         if (code === ErrorCode.NONE || code === ErrorCode.INVALID_PARTITIONS) break;
         if (this.#isHopeless(code)) return;
         client.switchBroker();
-        await client.sleep(RETRY_MS);
+        await client.rest(RETRY_MS);
       }
       this.#startPartition(topic, count - 1);
     });
@@ -317,7 +317,7 @@ export class ClusterWorkload {
       }
       if (this.#isHopeless(code)) return;
       client.switchBroker();
-      await client.sleep(RETRY_MS);
+      await client.rest(RETRY_MS);
     }
     log(`topic ${name} is ${topic.topicId}`);
     if (topic.isTrimmed === true) return;
@@ -367,7 +367,7 @@ export class ClusterWorkload {
       this.#options.log(`deletion of ${topic.name}: ${nameOfAnswer(code)}`);
       if (code === ErrorCode.NONE || code === ErrorCode.UNKNOWN_TOPIC_ID) return;
       client.switchBroker();
-      await client.sleep(RETRY_MS);
+      await client.rest(RETRY_MS);
     }
   }
 
@@ -458,6 +458,7 @@ export class ClusterWorkload {
       random: random.fork(),
       bootstrap: nodes.map(({ port }) => port),
       requestTimeoutMs: patience * plan.requestTimeoutMs,
+      tempo,
       broken: fail,
     });
     return {

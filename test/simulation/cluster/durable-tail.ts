@@ -29,12 +29,20 @@ export class DurableTail {
     }
   }
 
-  /** Whether a page holds one of these byte sequences. The WAL replaces some bytes of each sector by stamps: whoever asks gives alternatives that are some bytes apart. */
-  holds(markers: readonly Buffer[]): boolean {
+  /**
+   * Whether a page that was flushed at `sinceMs` or later holds one of these byte sequences. The WAL replaces some bytes of each sector by stamps: whoever asks gives alternatives that are some bytes
+   * apart. Each is searched for only if those before it are nowhere.
+   */
+  holds(markers: readonly Buffer[], sinceMs: number): boolean {
+    return markers.some((marker) => this.#holds(marker, sinceMs));
+  }
+
+  #holds(marker: Buffer, sinceMs: number): boolean {
     for (let at = this.#flushed.length - 1; at >= 0; at--) {
-      for (const page of this.#flushed[at]!.pages) {
-        const bytes = Buffer.from(page.buffer, page.byteOffset, page.byteLength);
-        for (const marker of markers) if (bytes.includes(marker)) return true;
+      const { atMs, pages } = this.#flushed[at]!;
+      if (atMs < sinceMs) return false;
+      for (const page of pages) {
+        if (Buffer.from(page.buffer, page.byteOffset, page.byteLength).includes(marker)) return true;
       }
     }
     return false;

@@ -208,12 +208,12 @@ export class GroupMember extends Actor {
     while (this.isRunning) {
       try {
         const joined = await this.#join();
-        if (joined === undefined) await client.sleep(50);
+        if (joined === undefined) await client.rest(50);
         else await this.#consume(joined.member, joined.keys);
       } catch {
         // The connection ended or nobody answered: another coordinator may be there now.
         this.#coordinator.lose();
-        await client.sleep(50);
+        await client.rest(50);
       }
     }
     await this.#leave().catch(() => undefined);

@@ -49,7 +49,7 @@ export class Poller {
     const { topic, topicId, partition, key } = this.#key;
     const connection = await this.#leader.get();
     if (connection === undefined) {
-      await client.sleep(20);
+      await client.rest(20);
       return false;
     }
     const process = this.#process;
@@ -147,7 +147,7 @@ export class Follower extends Actor {
       history.client(process, 'ok', 'assign', [this.#key.key]);
       const poller = new Poller(this.context, this.#key, { process, version: this.#version });
       while (this.isRunning && !random.chance(0.01)) {
-        if (!(await poller.poll(random.pick([0, 20, 200])))) await client.sleep(30);
+        if (!(await poller.poll(random.pick([0, 20, 200])))) await client.rest(30);
         await this.pace();
       }
       poller.close();

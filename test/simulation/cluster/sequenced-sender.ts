@@ -10,7 +10,7 @@ import { CheckedError } from '../../chaos/checker/check-answers.ts';
 import { encodeValue } from '../../chaos/clients/keys.ts';
 import { isWorthAnotherTry, nameOfCode, outcomeOfCode } from '../../chaos/clients/outcome.ts';
 import type { EventType, SendMop } from '../../chaos/history/history.ts';
-import { Actor, type ActorContext } from './actor.ts';
+import { Actor, type ActorContext, NAP_MS } from './actor.ts';
 import { chooseCompression } from './compression-choice.ts';
 import type { Key } from './simulated-history.ts';
 import { RoutedConnection, type VirtualConnection } from './virtual-client.ts';
@@ -58,12 +58,15 @@ export class SequencedSender extends Actor {
 
   protected async run(): Promise<void> {
     const { client } = this.context;
-    let nextMs = client.options.time.now;
+    let submittedMs = client.options.time.now;
+    let paces = 0;
     while (this.isRunning || this.#open.length > 0) {
       const now = client.options.time.now;
+      const nextMs = submittedMs + paces * this.context.paceMs;
       if (this.isRunning && this.#open.length < IN_FLIGHT_MAX && now >= nextMs && (await this.#prepare())) {
         this.#submit();
-        nextMs = now + client.options.random.next() * 2 * this.context.paceMs;
+        submittedMs = now;
+        paces = client.options.random.next() * 2;
       }
       const head = this.#open[0];
       if (head !== undefined) {
@@ -71,7 +74,8 @@ export class SequencedSender extends Actor {
         else if (this.#trouble || this.#connection?.isOpen !== true) await this.#reconnect();
         else this.#sendMore();
       }
-      await client.sleep(head === undefined ? Math.max(1, nextMs - now) : 10);
+      if (head === undefined) await client.sleep(Math.min(Math.max(1, nextMs - now), NAP_MS));
+      else await client.rest(10);
     }
     this.#leader.close();
   }
@@ -84,7 +88,7 @@ export class SequencedSender extends Actor {
     });
     if (answer === undefined || answer.errorCode !== 0) {
       this.context.client.switchBroker();
-      await this.context.client.sleep(RETRY_MS);
+      await this.context.client.rest(RETRY_MS);
       return false;
     }
     const { producerId, producerEpoch } = answer;
@@ -128,7 +132,7 @@ export class SequencedSender extends Actor {
     this.#sent = 0;
     this.#leader.lose();
     this.#connection = await this.#leader.get();
-    if (this.#connection === undefined) await this.context.client.sleep(RETRY_MS);
+    if (this.#connection === undefined) await this.context.client.rest(RETRY_MS);
     else this.#sendMore();
   }
 

@@ -6,7 +6,7 @@ export class Tempo {
   /** Multiplies the pauses of clients and the time between faults. */
   scale = 1;
 
-  /** Multiplies how long faults last. */
+  /** Multiplies how long faults last, and the pauses before another attempt at what did not work. */
   get faultScale(): number {
     return Math.min(this.scale, 8);
   }

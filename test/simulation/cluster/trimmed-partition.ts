@@ -65,7 +65,7 @@ export class TrimmedPartitionReader extends Actor {
     const end = await this.#offsetAt(LATEST);
     await this.#begin();
     while (this.#position < end) {
-      if (!(await this.#try(() => this.#poll(20)))) await this.context.client.sleep(50);
+      if (!(await this.#try(() => this.#poll(20)))) await this.context.client.rest(50);
     }
     this.#leader.close();
     this.context.client.close();
@@ -120,7 +120,7 @@ export class TrimmedPartitionReader extends Actor {
         if (errorCode === ErrorCode.NONE) found = offset;
         return errorCode === ErrorCode.NONE;
       });
-      if (!isAnswered) await this.context.client.sleep(50);
+      if (!isAnswered) await this.context.client.rest(50);
     }
     return found;
   }

@@ -11,9 +11,15 @@ import type { Socket } from '../../../src/std/network.ts';
 import type { SeededRandom } from '../../../src/std/seeded-random.ts';
 import type { SimulatedTime } from '../simulated-clock.ts';
 import type { SimulatedClientNetwork } from './simulated-client-network.ts';
+import type { Tempo } from './tempo.ts';
 
 const METADATA_VERSION = 8;
 const FIND_COORDINATOR_VERSION = 2;
+
+/** Made once: thousands of connections end, and a stack costs more than all else about it. */
+const CLOSED = new Error('The connection is closed');
+const CLOSED_HERE = new Error('The client closed the connection');
+const NO_ANSWER = new Error('No answer in time');
 
 interface Pending {
   readonly correlationId: number;
@@ -41,7 +47,7 @@ export class VirtualConnection {
           broken(error);
         }
       },
-      closed: () => this.#fail(new Error('The connection is closed')),
+      closed: () => this.#fail(CLOSED),
     };
   }
 
@@ -72,7 +78,7 @@ export class VirtualConnection {
   ): Promise<DecodedResponseOf<A>> {
     return new Promise((resolve, reject) => {
       const timer = this.#time.after(timeoutMs, () => {
-        reject(new Error('No answer in time'));
+        reject(NO_ANSWER);
         this.close();
       });
       const done = (response: DecodedResponseOf<A>): void => {
@@ -88,7 +94,7 @@ export class VirtualConnection {
 
   close(): void {
     this.#socket.destroy();
-    this.#fail(new Error('The client closed the connection'));
+    this.#fail(CLOSED_HERE);
   }
 
   #settle(frame: Uint8Array): void {
@@ -112,6 +118,7 @@ export interface VirtualClientOptions {
   /** Ports of all brokers. */
   readonly bootstrap: readonly number[];
   readonly requestTimeoutMs: number;
+  readonly tempo: Tempo;
   /** A broker said what no broker may say. */
   readonly broken: (error: unknown) => void;
 }
@@ -127,6 +134,11 @@ export class VirtualClient {
 
   sleep(ms: number): Promise<void> {
     return new Promise((resolve) => this.options.time.after(ms, () => resolve()));
+  }
+
+  /** Before another attempt at something. */
+  rest(ms: number): Promise<void> {
+    return this.sleep(ms * this.options.tempo.faultScale);
   }
 
   async connect(port: number): Promise<VirtualConnection | undefined> {
