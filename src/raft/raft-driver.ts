@@ -15,7 +15,7 @@ import { assert } from '../std/assert.ts';
 import type { BrokerId, GroupId, LogIndex, Lsn, ReplicaId } from '../std/brands.ts';
 import type { Clock, Random, TimerHandle, Timers } from '../std/environment.ts';
 import type { Log } from '../std/log.ts';
-import type { DamageError, ReplicaStorage } from '../wal/replica-storage.ts';
+import { DamageError, type ReplicaStorage } from '../wal/replica-storage.ts';
 import { AppendSender } from './append-sender.ts';
 import { ApplyLoop } from './apply-loop.ts';
 import { CatchUpReceiver } from './catch-up-receiver.ts';
@@ -83,6 +83,18 @@ type AwaitingFlush =
 
 /** A hold younger than this survives pressure of the WAL, or catch-ups would never meet the log. */
 const HOLD_MS_MIN = 5_000;
+
+/** An entry that is needed now cannot be read back. The next start decides what was lost, bars the replica and has it refilled (DECISIONS W6); nothing is decided about that while others still count on it. */
+export class UnreadableEntryError extends Error {
+  override name = 'UnreadableEntryError';
+
+  constructor(damage: DamageError) {
+    super(
+      `${damage.message}. Start the broker again: it then takes what is missing from its peers, and neither votes nor leads in that group before it has it`,
+      { cause: damage },
+    );
+  }
+}
 
 export class RaftDriver implements RaftGroups, DriverContext {
   readonly brokerId: BrokerId;
@@ -259,7 +271,7 @@ export class RaftDriver implements RaftGroups, DriverContext {
   fail(error: unknown): void {
     if (this.#state === 'stopped') return;
     this.#stop();
-    this.#options.fatal(error);
+    this.#options.fatal(error instanceof DamageError ? new UnreadableEntryError(error) : error);
   }
 
   #stop(): void {
