@@ -1,13 +1,13 @@
 /**
- * `npm run canaries [-- --only NAME[,NAME]] [--seeds N] [--first N] [--minutes M] [--jobs N]`: puts each known bug into a copy of the sources and runs the simulation on it until a check finds it. Prints a
+ * `npm run canaries [-- --only NAME[,NAME]] [--seeds N] [--first N] [--minutes M] [--jobs N]`: puts each known bug into a bundle of the sources and runs the simulation on it until a check finds it. Prints a
  * table: which check, in how many seeds. Exit code 1 if one was not caught, or does not fit the code any more.
  */
 import { spawn } from 'node:child_process';
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { build, type Plugin } from 'esbuild';
 import { CANARIES, type Canary } from './canaries.ts';
 
 const { values } = parseArgs({
@@ -24,9 +24,9 @@ const { values } = parseArgs({
 });
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const COPIED = ['src', 'test', 'scripts', 'package.json', 'tsconfig.json'];
 const SIMULATION = 'test/simulation/run.ts';
-const COMMANDS: Record<Canary['harness'], readonly string[]> = {
+/** The program, and its options. */
+const COMMANDS: Record<Canary['harness'], readonly [string, ...string[]]> = {
   core: ['test/canaries/core-seeds.ts'],
   raft: [SIMULATION],
   partition: [SIMULATION, '--machines', 'partition'],
@@ -63,27 +63,48 @@ async function release(canary: Canary): Promise<Outcome> {
   const text = readFileSync(join(ROOT, canary.file), 'utf8');
   const found = text.split(canary.find).length - 1;
   if (found !== 1) return { kind: 'missed', why: `${canary.file} has its place ${found} times` };
-  const directory = mkdtempSync(join(tmpdir(), 'flotilla-canary-'));
+  // Inside of the project, where packages are found.
+  mkdirSync(join(ROOT, 'dist'), { recursive: true });
+  const directory = mkdtempSync(join(ROOT, 'dist', 'canary-'));
+  const program = join(directory, 'seeds.js');
   try {
-    for (const name of COPIED) cpSync(join(ROOT, name), join(directory, name), { recursive: true });
-    symlinkSync(join(ROOT, 'node_modules'), join(directory, 'node_modules'));
-    writeFileSync(
-      join(directory, canary.file),
-      text.replace(canary.find, () => canary.replace),
-    );
-    return await hunt(canary, directory);
+    await build({
+      absWorkingDir: ROOT,
+      entryPoints: [COMMANDS[canary.harness][0]],
+      outfile: program,
+      bundle: true,
+      platform: 'node',
+      target: 'node20',
+      format: 'esm',
+      packages: 'external',
+      logLevel: 'warning',
+      plugins: [withBug(canary, text)],
+    });
+    return await hunt(canary, program);
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
 }
 
+/** Only the bundle has the bug; no file of the sources is touched. */
+function withBug(canary: Canary, text: string): Plugin {
+  const contents = text.replace(canary.find, () => canary.replace);
+  const path = join(ROOT, canary.file);
+  return {
+    name: 'canary',
+    setup: ({ onLoad }) => {
+      onLoad({ filter: /\.ts$/ }, (file) => (file.path === path ? { contents, loader: 'ts' } : undefined));
+    },
+  };
+}
+
 /** Runs seeds until one fails. */
-function hunt(canary: Canary, directory: string): Promise<Outcome> {
+function hunt(canary: Canary, program: string): Promise<Outcome> {
   const first = Number(values.first);
   const seeds = Number(values.seeds) * (canary.harness === 'core' ? CORE_SEEDS_FACTOR : 1);
   const range = `${first}..${first + seeds - 1}`;
-  const child = spawn(process.execPath, ['--import', 'tsx', ...COMMANDS[canary.harness], '--seeds', range], {
-    cwd: directory,
+  const options = COMMANDS[canary.harness].slice(1);
+  const child = spawn(process.execPath, ['--max-semi-space-size=32', program, ...options, '--seeds', range], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';
