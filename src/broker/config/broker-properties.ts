@@ -65,7 +65,8 @@ export const BROKER_PROPERTIES = {
     required: true,
     type: CONFIG_TYPE.list,
     allowed: '1, 3 or 5 times id@host:port (raft.listener of each), separated by commas',
-    documentation: 'Brokers that form the cluster once and vote on its metadata; the same list on every broker.',
+    documentation:
+      'Brokers that form the cluster once and vote on its metadata; the same list on every broker. Later it is where they are looked for, beside where they registered.',
     parse: parseVoters,
   }),
   'log.dirs': text({
