@@ -319,7 +319,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'torn-taken-for-damage',
     bug: 'A torn tail is taken for damage, so replicas are barred after a power loss (etcd 5230, 14098)',
-    harness: 'raft',
+    harness: 'cluster',
     file: 'src/wal/recovery.ts',
     find: "if (tail.verdict === 'torn') {",
     replace: "if (tail.verdict === 'torn') {\n    replay.lose('Torn');",
@@ -356,5 +356,21 @@ export const CANARIES: readonly Canary[] = [
     file: 'src/broker/partition/partition-state-machine.ts',
     find: 'if (logEndOffset > cut.endOffset) return undefined;',
     replace: "if (logEndOffset > cut.endOffset) throw new Error('Not applied here');",
+  },
+  {
+    name: 'catch-up-forgets-leader',
+    bug: 'A follower that campaigned in vain refuses the catch-ups of its leader (found by this simulation)',
+    harness: 'cluster',
+    file: 'src/raft/catch-up-receiver.ts',
+    find: '    if (replica !== undefined) this.#followAgain(peer, replica, item);\n',
+    replace: '    void this.#followAgain;\n',
+  },
+  {
+    name: 'catch-up-never-given-up',
+    bug: 'A catch-up whose end did not get through keeps its follower frozen (found by this simulation)',
+    harness: 'cluster',
+    file: 'src/raft/catch-up-receiver.ts',
+    find: "    if (before?.isFrom(peer) === true) before.fail('The leader began another one');\n",
+    replace: '    void before;\n',
   },
 ];

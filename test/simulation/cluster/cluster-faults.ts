@@ -82,6 +82,7 @@ export class ClusterFaults {
   readonly effects: Record<string, number> = {};
   /** Nodes with an injected disk error: they may fail. */
   readonly #failing = new Set<SimulatedNode>();
+  readonly #haveFailed = new Set<number>();
   /** Nodes without room on their disk: what they write may fail. */
   readonly #full = new Set<SimulatedNode>();
   #isActive = false;
@@ -111,6 +112,11 @@ export class ClusterFaults {
     return this.#damaged;
   }
 
+  /** Its disk gave back other bytes than it was given, or failed. */
+  hasLied(brokerId: number): boolean {
+    return this.#damaged?.brokerId === brokerId || this.#haveFailed.has(brokerId);
+  }
+
   /** A leader is the first to apply an entry. */
   committed(brokerId: number, isGeneration: boolean): void {
     const { nodes, random, time, log } = this.#options;
@@ -123,13 +129,28 @@ export class ClusterFaults {
     time.after(random.pick([0, 1, 10]) * random.next(), () => {
       if (!this.#isActive || node.state !== 'running') return;
       log(`fault ${armed}: ${how} of broker ${brokerId}`);
-      if (this.#takesEffect(how, node, node)) this.#count(armed);
+      if (!this.#takesEffect(how, node, node)) return;
+      this.#count(armed);
+      if (armed === 'killOnGeneration') this.#slowDownOthers(node);
+    });
+  }
+
+  /** So that who leads next knows for long what is in its log, and not yet that it is committed. */
+  #slowDownOthers(node: SimulatedNode): void {
+    const { nodes, random } = this.#options;
+    const others = nodes.filter((each) => each !== node);
+    for (const other of others) other.slowDiskMs = random.pick([100, 300]);
+    this.#later(4_000, () => {
+      for (const other of others) other.slowDiskMs = 0;
     });
   }
 
   start(): void {
+    const { plan, time, random } = this.#options;
     this.#isActive = true;
     this.#noticeRecovery();
+    // Later hardly ever everything is settled.
+    if (plan.faults.includes('amnesia') && random.chance(0.5)) time.after(100, () => this.#inject('amnesia'));
     this.#schedule();
   }
 
@@ -319,6 +340,7 @@ export class ClusterFaults {
         if (node.state !== 'running') return false;
         node.failNext = random.pick(['write', 'sync', 'sync', 'read']);
         this.#failing.add(node);
+        this.#haveFailed.add(node.brokerId);
         return false;
       case 'clockJump': {
         const byMs = node === this.#liar && nodes.length > 1 ? random.pick([-40 * DAY_MS, 40 * DAY_MS]) : 2_000;
@@ -453,7 +475,7 @@ export class ClusterFaults {
     if (nodes.length < 3 || this.#damaged !== undefined || this.#isThin || leader === undefined) return false;
     const [behind, lost] = random.shuffle(nodes.filter((node) => node !== leader)) as [SimulatedNode, SimulatedNode];
     this.#setPeersBlocked(behind, true);
-    time.after(random.between(100, 1_500), () => {
+    time.after(random.between(50, 500), () => {
       if (!this.#isActive || leader.state !== 'running' || !this.#wipe(lost, false)) {
         this.#setPeersBlocked(behind, false);
         return;

@@ -16,7 +16,15 @@ import { ClusterOracle } from './cluster-oracle.ts';
 import { type ClusterPlan, drawPlan } from './cluster-plan.ts';
 import { ClusterTruth } from './cluster-truth.ts';
 import { ClusterWorkload } from './cluster-workload.ts';
-import { addCoverage, type Coverage, noteChange, noteLine, type ReplicaView, viewOf } from './coverage.ts';
+import {
+  addCoverage,
+  type Coverage,
+  isDamageLine,
+  noteChange,
+  noteLine,
+  type ReplicaView,
+  viewOf,
+} from './coverage.ts';
 import { imageOf } from './node-image.ts';
 import { limitPlan, type PlanLimits } from './plan-limits.ts';
 import { SimulatedClientNetwork } from './simulated-client-network.ts';
@@ -111,6 +119,11 @@ export class ClusterSimulation {
           clockRate: plan.clockRates[at]!,
           log: (brokerId, level, message, fields) => {
             noteLine(this.#coverage, message);
+            if (isDamageLine(message) && !this.#faults.hasLied(brokerId)) {
+              fail(
+                new Violation(`Broker ${brokerId} has damage that nobody did: ${message} ${JSON.stringify(fields)}`),
+              );
+            }
             this.#log(`broker ${brokerId} ${level} ${message} ${JSON.stringify(fields)}`);
           },
           watch: (node, group, machine) => this.#oracle.watch(node.brokerId, group, machine),

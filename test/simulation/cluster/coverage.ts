@@ -40,6 +40,14 @@ export const RECOVERY_LINES = [
   'A catch-up was refused',
   'Stopping: leaderships move away first',
 ] as const;
+/** What a broker says only of what its disk lost or changed; one whose disk keeps its promises never does. */
+const DAMAGE_LINES: ReadonlySet<string> = new Set([
+  'The WAL is damaged: no replica of this store may vote',
+  'A replica lost data to a damaged disk',
+  'A replica lost its state to a damaged disk: it neither votes nor leads until it has everything back from a leader',
+  'A partition file is damaged: nothing of that place is served, and it is repaired from the other replicas',
+  'The file of a checkpoint is damaged: another one is made',
+]);
 /** A log that loses its last entries because they contradict a leader's. */
 export const CONFLICT = 'A conflicting suffix is cut';
 
@@ -61,6 +69,10 @@ export function noteChange(coverage: Coverage, before: ReplicaView, now: Replica
   if (before.role !== now.role) add(coverage, `${before.role} → ${now.role}`);
   if (before.isVoter !== now.isVoter) add(coverage, now.isVoter ? 'learner → voter' : 'voter → learner');
   if (now.lastIndex < before.lastIndex) add(coverage, CONFLICT);
+}
+
+export function isDamageLine(message: string): boolean {
+  return DAMAGE_LINES.has(message);
 }
 
 export function noteLine(coverage: Coverage, message: string): void {

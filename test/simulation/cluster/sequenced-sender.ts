@@ -128,6 +128,7 @@ export class SequencedSender extends Actor {
   }
 
   async #reconnect(): Promise<void> {
+    if (this.#trouble) await this.context.client.rest(RETRY_MS);
     this.#trouble = false;
     this.#sent = 0;
     this.#leader.lose();
