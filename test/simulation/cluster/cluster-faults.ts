@@ -354,7 +354,15 @@ export class ClusterFaults {
         return true;
       }
       case 'recreateTopic':
-        return workload.recreateTopic();
+        if (!workload.recreateTopic()) return false;
+        // Its old replica is then still being removed when the new one comes.
+        if (random.chance(0.5)) {
+          other.slowDiskMs = random.pick([100, 300]);
+          this.#later(4_000, () => {
+            other.slowDiskMs = 0;
+          });
+        }
+        return true;
       case 'addPartitions':
         return workload.addPartitions();
       case 'groupChurn':

@@ -2,8 +2,8 @@
 import { expect } from 'vitest';
 import { runBundledSeeds } from './bundled-seeds.ts';
 
-/** Calm stretches are cut short; the long ones are for `npm run simulate`. */
-const OPTIONS = ['--calm-seconds', '45', '--repeat-every', '25'];
+/** Many short runs; the long ones are for `npm run simulate`. */
+const OPTIONS = ['--seconds', '1.5', '--calm-seconds', '15', '--repeat-every', '25'];
 /** A machine that does other things, too, takes its time. */
 export const SEEDS_TIMEOUT_MS = 1_200_000;
 
@@ -13,8 +13,8 @@ export async function expectSeeds(first: number, last: number): Promise<void> {
   expect(totals.failed).toEqual([]);
   expect(totals.seeds).toBe(seeds);
   // A run in which nothing happens proves nothing.
-  expect(totals.acknowledged).toBeGreaterThan(200 * seeds);
+  expect(totals.acknowledged).toBeGreaterThan(100 * seeds);
   let faults = 0;
   for (const count of Object.values(totals.faults)) faults += count;
-  expect(faults).toBeGreaterThan(3 * seeds);
+  expect(faults).toBeGreaterThan(2 * seeds);
 }
