@@ -134,6 +134,7 @@ export class ChaosCluster {
   /** Starts one broker again, in the control group of `processesFile` if given; returns when it serves, or where there is no quorum, when it accepts connections. */
   async restart(id: number, processesFile?: string): Promise<void> {
     this.#deathsAtStart.set(id, this.#deathsByOrder(id));
+    this.#expectedDead.add(id);
     await this.#run(['restart', `${id}`], processesFile === undefined ? {} : { processesFile });
     this.#expectedDead.delete(id);
   }
