@@ -126,12 +126,12 @@ export class ClusterFaults {
     this.#armed = undefined;
     const how = random.pick(['kill', 'powerLoss', 'isolateFromPeers'] as const);
     // Sometimes before anybody is told, sometimes when the client knows and the followers do not.
-    time.after(random.pick([0, 1, 10]) * random.next(), () => {
+    time.after(random.pick([0, 1, 10, 40]) * random.next(), () => {
       if (!this.#isActive || node.state !== 'running') return;
       log(`fault ${armed}: ${how} of broker ${brokerId}`);
       if (!this.#takesEffect(how, node, node)) return;
       this.#count(armed);
-      if (armed === 'killOnGeneration') this.#slowDownOthers(node);
+      if (armed === 'killOnGeneration' || random.chance(0.5)) this.#slowDownOthers(node);
     });
   }
 

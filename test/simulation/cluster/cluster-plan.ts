@@ -94,6 +94,8 @@ const SLOW_BEAT = {
 };
 /** The dense part of a run that has a calm stretch, too, is short. */
 const LONG_RUN_CHAOS_MS = 2_500;
+/** Long enough for an old leader to be missed, replaced, and back. */
+const ELECTIONS_MS = 4_000;
 
 export function drawPlan(random: SeededRandom): ClusterPlan {
   const brokers = random.pick([1, 3, 3, 3, 3, 4, 5]);
@@ -155,11 +157,13 @@ export function drawPlan(random: SeededRandom): ClusterPlan {
   const laterFaults = LATER_FAULTS.filter(() => random.chance(0.3));
   const drift = random.pick([0, 0, 0.001, 0.1, 0.5]);
   const isLong = random.chance(LONG_RUNS);
+  // Others must be elected before an old leader's answers are wrong.
+  const chaosMs = laterFaults.includes('pauseIsolated') ? Math.max(plan.chaosMs, ELECTIONS_MS) : plan.chaosMs;
   return {
     ...plan,
     faults: [...faults, ...laterFaults],
     properties: isLong ? { ...plan.properties, ...SLOW_BEAT } : plan.properties,
-    chaosMs: isLong ? Math.min(plan.chaosMs, LONG_RUN_CHAOS_MS) : plan.chaosMs,
+    chaosMs: isLong ? Math.min(chaosMs, LONG_RUN_CHAOS_MS) : chaosMs,
     calmMs: isLong ? random.between(240_000, 900_000) : 0,
     hasStaticMembers: random.chance(0.4),
     compresses: random.chance(0.4),
