@@ -1,4 +1,6 @@
 /** Every metric that a broker has, by what makes it move. A metric that no test moves fails here. */
+import { closeSync, openSync, readdirSync, readSync, statSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
 import kafkajs from 'kafkajs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { TestCluster, until } from './test-cluster.ts';
@@ -168,6 +170,15 @@ describe('metrics', () => {
     await until(async () => (await total('partitions_under_replicated')) === 0);
   });
 
+  test('count what a search for damage reads, compares, finds and repairs', async () => {
+    const names = ['scrub_bytes_total', 'scrub_ranges_verified_total', 'scrub_damage_found_total'];
+    await grows([...names, 'scrub_bytes_repaired_total', 'replicas_repaired_total'], async () => {
+      flipByte(join(cluster.dataDirectory(2), 'topics'));
+      for (const id of cluster.ids) await cluster.http(id, '/scrub/now');
+    });
+    expect(await total('scrub_age_seconds')).toBeGreaterThanOrEqual(0);
+  });
+
   test('show memory, disk and the WAL', async () => {
     for (const name of [
       'process_resident_memory_bytes',
@@ -190,6 +201,20 @@ describe('metrics', () => {
   });
 });
 
+/** In the first batch of the largest log file below `directory`. */
+function flipByte(directory: string): void {
+  const files = readdirSync(directory, { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.log'))
+    .map((name) => join(directory, name))
+    .sort((some, other) => statSync(other).size - statSync(some).size);
+  const file = openSync(files[0]!, 'r+');
+  const byte = Buffer.alloc(1);
+  readSync(file, byte, 0, 1, 100);
+  byte[0]! ^= 1;
+  writeSync(file, byte, 0, 1, 100);
+  closeSync(file);
+}
+
 async function groupLabels(): Promise<string[]> {
   const labels = await Promise.all(cluster.ids.map((id) => cluster.metric(id, 'consumer_group_lag')));
   return labels.flatMap((values) => [...values.keys()]);
@@ -210,4 +235,6 @@ const ASSERTED_ELSEWHERE: ReadonlySet<string> = new Set([
   'raft_proposals_unknown_total',
   'raft_disk_stalls_total',
   'raft_checksum_failures_total',
+  'scrub_mismatches_total',
+  'replicas_replaced_total',
 ]);

@@ -83,13 +83,17 @@ export class TestCluster {
     return this.#ports.map(({ kafka }) => `127.0.0.1:${kafka}`);
   }
 
+  dataDirectory(id: number): string {
+    return join(this.#directory, `${id}`);
+  }
+
   kafkaPort(id: number): number {
     return this.#ports[id - 1]!.kafka;
   }
 
   async startBroker(id: number): Promise<void> {
     const { kafka, raft, http } = this.#ports[id - 1]!;
-    const directory = join(this.#directory, `${id}`);
+    const directory = this.dataDirectory(id);
     const properties = {
       'node.id': id,
       listeners: `PLAINTEXT://127.0.0.1:${kafka}`,

@@ -123,6 +123,18 @@ describe('createMetricsRegistry()', () => {
     expect(await value('cluster_is_controller')).toBe(1);
   });
 
+  test('shows what searches for damage did, and how long ago the last one ended', async () => {
+    const { value } = setUp();
+    expect(await value('scrub_bytes_total')).toBe(7);
+    expect(await value('scrub_ranges_verified_total')).toBe(6);
+    expect(await value('scrub_mismatches_total')).toBe(5);
+    expect(await value('scrub_damage_found_total')).toBe(3);
+    expect(await value('scrub_bytes_repaired_total')).toBe(2);
+    expect(await value('replicas_repaired_total')).toBe(1);
+    expect(await value('scrub_age_seconds')).toBe(1.5);
+    expect(await value('replicas_replaced_total')).toBe(1);
+  });
+
   test('says when produce is refused or files are damaged, and escapes labels', async () => {
     const { disk, value } = setUp();
     expect(await value('partitions_damaged')).toBe(0);
