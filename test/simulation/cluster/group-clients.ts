@@ -253,7 +253,7 @@ export class GroupMember extends Actor {
     const member = { generation: joined.generationId, memberId: joined.memberId, groupInstanceId: instanceId };
     const isLeader = joined.leader === joined.memberId;
     const plan = joined.members.map(({ memberId }, at) => {
-      const share = keys.flatMap((_, index) => (index % joined.members.length === at ? [index] : []));
+      const share = keys.flatMap(({ key }, index) => (index % joined.members.length === at ? [key] : []));
       return { memberId, assignment: Buffer.from(JSON.stringify(share)) };
     });
     const synced = await connection.request(
@@ -272,7 +272,9 @@ export class GroupMember extends Actor {
       this.#refused(synced.errorCode);
       return undefined;
     }
-    const mine = (JSON.parse(Buffer.from(synced.assignment).toString() || '[]') as number[]).map((at) => keys[at]!);
+    const given = new Set(JSON.parse(Buffer.from(synced.assignment).toString() || '[]') as number[]);
+    // The leader may know of partitions that were added after this member was made.
+    const mine = keys.filter(({ key }) => given.has(key));
     for (const key of mine) {
       const wrong = assignments.take(group, member.generation, key, instanceId ?? member.memberId);
       if (wrong !== undefined) violated(wrong);
