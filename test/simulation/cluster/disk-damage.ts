@@ -3,6 +3,8 @@ import type { SeededRandom } from '../../../src/std/seeded-random.ts';
 import type { SimulatedDisk } from '../simulated-disk.ts';
 
 const PAGE_BYTES = 4096;
+/** Of the sequence in the header of a segment. */
+const SEQUENCE_OFFSET = 12;
 const WAL = 'wal/';
 const PARTITIONS = 'topics/';
 
@@ -25,7 +27,7 @@ export const flipBitsInPartitions: Damage = (disk, random) => {
 
 /** The disk said that it wrote and did not. */
 export const staleSectors: Damage = (disk, random) => {
-  const paths = pathsIn(disk, random.pick([WAL, PARTITIONS]));
+  const paths = random.pick([olderSegments(disk), pathsIn(disk, PARTITIONS)]);
   if (paths.length === 0) return undefined;
   const path = random.pick(paths);
   return disk.goStale(path, random) ? `a sector of ${path} is as it was before` : undefined;
@@ -36,7 +38,7 @@ export const staleSectors: Damage = (disk, random) => {
  * fit, Kafka's format has nothing that tells them apart, and only a comparison of replicas does.
  */
 export const misdirectedWrite: Damage = (disk, random) => {
-  const paths = pathsIn(disk, random.pick([WAL, PARTITIONS]));
+  const paths = random.pick([olderSegments(disk), pathsIn(disk, PARTITIONS)]);
   if (paths.length === 0) return undefined;
   const to = random.pick(paths);
   const from = random.pick([to, ...pathsIn(disk, WAL)]);
@@ -49,6 +51,18 @@ export const misdirectedWrite: Damage = (disk, random) => {
   disk.damage(to, target, bytes);
   return `${bytes.length} bytes of ${from} at ${source} are in ${to} at ${target}`;
 };
+
+/**
+ * Files of the WAL but for the one in which the log ends, and one that may have been begun behind it. A last flush of which nothing is left, or older bytes in its place, looks as if it had never been
+ * written: no log can tell without a second place that remembers (docs/wal-format.md, the window that remains).
+ */
+function olderSegments(disk: SimulatedDisk): string[] {
+  const sequenceOf = (path: string): number => Buffer.from(disk.readBytes(path, SEQUENCE_OFFSET, 4)).readUInt32LE(0);
+  return pathsIn(disk, WAL)
+    .filter((path) => path.endsWith('.wal') && disk.readBytes(path, SEQUENCE_OFFSET, 4).length === 4)
+    .sort((some, other) => sequenceOf(some) - sequenceOf(other))
+    .slice(0, -2);
+}
 
 function pathsIn(disk: SimulatedDisk, prefix: string): string[] {
   return disk.paths().filter((path) => path.startsWith(prefix));
