@@ -341,11 +341,14 @@ export class Scrubber {
     const target = this.#targetOf(group);
     if (target === undefined) return undefined;
     const { log } = target;
-    if (offset < log.startOffset || offset >= log.endOffset) return undefined;
+    if (offset >= log.endOffset) return undefined;
     try {
-      const read = await log.read(offset, maxBytes, true);
-      const [first] = read?.pieces ?? [];
-      return first === undefined || storedBaseOffset(first, 0) !== offset ? undefined : read?.pieces;
+      const pieces =
+        offset < log.startOffset
+          ? await deletedBatches(log, offset, maxBytes)
+          : (await log.read(offset, maxBytes, true))?.pieces;
+      const first = pieces?.[0];
+      return first === undefined || storedBaseOffset(first, 0) !== offset ? undefined : pieces;
     } catch (error) {
       if (!(error instanceof PartitionDamageError)) throw error;
       this.damageMet(target, error);
@@ -485,4 +488,16 @@ function isLed({ group }: ScrubTarget): boolean {
 
 function keyOf({ sizeBytes, checksum }: RangeDigest): string {
   return `${sizeBytes}:${checksum.toString(16)}`;
+}
+
+/** Batches below the log start, as far as they are still there: in the file of whoever asks they lie before others that count. */
+async function deletedBatches(
+  log: SegmentedLog,
+  offset: number,
+  maxBytes: number,
+): Promise<readonly Uint8Array[] | undefined> {
+  const segment = log.segments.find(({ baseOffset, nextOffset }) => baseOffset <= offset && offset < nextOffset);
+  if (segment === undefined || segment.isDropped) return undefined;
+  const read = await log.readFile(segment, offset, maxBytes, segment.writtenBytes);
+  return read === undefined ? undefined : [read.bytes];
 }
