@@ -3,16 +3,32 @@
  * once; when the code moves on and it does not, the canary says so and is adapted. Production code knows nothing of them.
  */
 
-export interface Canary {
+interface Edit {
+  readonly file: string;
+  readonly find: string;
+  readonly replace: string;
+}
+
+export interface Canary extends Edit {
   readonly name: string;
   /** What is wrong then, and where such a bug was seen. */
   readonly bug: string;
   /** core: pure Raft cores; raft: cores, driver and WAL with lists; partition: the same with production partitions; cluster: whole brokers and clients. */
   readonly harness: 'core' | 'raft' | 'partition' | 'cluster';
-  readonly file: string;
-  readonly find: string;
-  readonly replace: string;
+  /** What else keeps the promise today, taken away as well. */
+  readonly also?: readonly Edit[];
 }
+
+/**
+ * A leader that hears nothing, or whose link comes back, probes from behind what is confirmed, as it did once. Alone it breaks no promise, it only costs entries and catch-ups that nobody needs; without it, a leader's
+ * first accepted message meets each follower exactly where the logs part: a rejection's hint and the leader's search in its own terms never jump over a point at which both agree, the messages of a term's leader are the
+ * only ones that move the follower meanwhile, and a catch-up begins behind all that the follower shares with the leader. So that first message overwrites whatever contradicts the leader, and what it needs to go wrong is gone.
+ */
+const PROBE_FROM_THE_BEGINNING: Edit = {
+  file: 'src/raft/core/progress.ts',
+  find: "this.becomeProbe(this.#state === 'probe' ? this.#nextIndex : logIndex(this.#matchIndex + 1));",
+  replace: 'this.becomeProbe();',
+};
 
 export const CANARIES: readonly Canary[] = [
   {
@@ -107,6 +123,8 @@ export const CANARIES: readonly Canary[] = [
     file: 'src/raft/core/follower.ts',
     find: 'replica.commitTo(logIndex(Math.min(message.commitIndex, role.verifiedIndex)));',
     replace: 'replica.commitTo(logIndex(Math.min(message.commitIndex, replica.log.lastIndex)));',
+    // On its own it changes nothing: see there.
+    also: [PROBE_FROM_THE_BEGINNING],
   },
   {
     name: 'stale-append-truncates',

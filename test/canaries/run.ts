@@ -60,9 +60,17 @@ async function work(): Promise<void> {
 }
 
 async function release(canary: Canary): Promise<Outcome> {
-  const text = readFileSync(join(ROOT, canary.file), 'utf8');
-  const found = text.split(canary.find).length - 1;
-  if (found !== 1) return { kind: 'missed', why: `${canary.file} has its place ${found} times` };
+  const texts = new Map<string, string>();
+  for (const { file, find, replace } of [canary, ...(canary.also ?? [])]) {
+    const path = join(ROOT, file);
+    const text = texts.get(path) ?? readFileSync(path, 'utf8');
+    const found = text.split(find).length - 1;
+    if (found !== 1) return { kind: 'missed', why: `${file} has its place ${found} times` };
+    texts.set(
+      path,
+      text.replace(find, () => replace),
+    );
+  }
   // Inside of the project, where packages are found.
   mkdirSync(join(ROOT, 'dist'), { recursive: true });
   const directory = mkdtempSync(join(ROOT, 'dist', 'canary-'));
@@ -78,7 +86,7 @@ async function release(canary: Canary): Promise<Outcome> {
       format: 'esm',
       packages: 'external',
       logLevel: 'warning',
-      plugins: [withBug(canary, text)],
+      plugins: [withBug(texts)],
     });
     return await hunt(canary, program);
   } finally {
@@ -87,13 +95,14 @@ async function release(canary: Canary): Promise<Outcome> {
 }
 
 /** Only the bundle has the bug; no file of the sources is touched. */
-function withBug(canary: Canary, text: string): Plugin {
-  const contents = text.replace(canary.find, () => canary.replace);
-  const path = join(ROOT, canary.file);
+function withBug(texts: ReadonlyMap<string, string>): Plugin {
   return {
     name: 'canary',
     setup: ({ onLoad }) => {
-      onLoad({ filter: /\.ts$/ }, (file) => (file.path === path ? { contents, loader: 'ts' } : undefined));
+      onLoad({ filter: /\.ts$/ }, ({ path }) => {
+        const contents = texts.get(path);
+        return contents === undefined ? undefined : { contents, loader: 'ts' };
+      });
     },
   };
 }
