@@ -15,11 +15,14 @@ import { drawPictures } from './pictures.ts';
 import { mergeCells, type Results } from './results.ts';
 import { Runner } from './runner.ts';
 import type { SystemKind } from './system.ts';
-import { noiseOf, renderReport } from './tables.ts';
+import { renderReport, warningsOf } from './tables.ts';
 import { type Cell, type Scale, sleep, type Workload } from './workload.ts';
 import { WORKLOADS } from './workloads/index.ts';
 
 const FSYNC_PORT_OFFSET = 200;
+/** Twice, with large and with small batches, and half as long reading. */
+const HEAT_SECONDS = 12;
+const AGAIN_MAX = 10;
 const MARK_BEGIN = '<!-- bench: begin -->';
 const MARK_END = '<!-- bench: end -->';
 
@@ -30,6 +33,7 @@ interface Options {
   readonly rounds?: number;
   readonly seconds?: number;
   readonly warmupSeconds?: number;
+  readonly again?: number;
   readonly peerScript?: string;
   readonly peer: 'default' | 'fsync' | 'both' | 'none';
   readonly fsyncProperty: string;
@@ -63,6 +67,7 @@ const options = new Command()
   .option('--rounds <N>', 'rounds; medians are printed (default: 3, with --short 1)', Number)
   .option('--seconds <N>', 'length of a measured stretch (default: 8, with --short 4)', Number)
   .option('--warmup-seconds <N>', 'load before each stretch (default: 2, with --short 1)', Number)
+  .option('--again <N>', 'so many runs that were not quiet are done once more (default: 10, with --short 0)', Number)
   .option('--peer-script <PATH>', 'script of the system to compare with; without it only Flotilla is measured')
   .addOption(
     new Option('--peer <VARIANT>', 'as it comes, with an fsync before each acknowledgement, both, or only its tools')
@@ -113,7 +118,6 @@ async function measure(): Promise<void> {
     command: `npm run bench -- ${process.argv.slice(2).join(' ')}`,
     systems: kinds.map(({ name }) => name),
     cells: [],
-    failures: [],
   };
   const save = (): void => {
     results.environment.loadAtEnd = loadavg()[0]!;
@@ -126,7 +130,8 @@ async function measure(): Promise<void> {
     seconds,
     rounds: options.rounds ?? (scale === 'short' ? 1 : 3),
     warmupSeconds: options.warmupSeconds ?? (scale === 'short' ? 1 : 2),
-    heatSeconds: seconds * 2,
+    heatSeconds: scale === 'short' ? seconds : HEAT_SECONDS,
+    againMax: options.again ?? (scale === 'short' ? 0 : AGAIN_MAX),
     replicationFactor: options.replicationFactor,
     directory: join(directory, 'files'),
     toolScript: peerScript,
@@ -158,19 +163,16 @@ async function measure(): Promise<void> {
   }
   console.error(`Took ${((performance.now() - startedMs) / 1000).toFixed(0)} s`);
   publish([results]);
-  process.exit(results.failures.length > 0 ? 1 : 0);
+  process.exit(results.cells.some(({ failures }) => (failures ?? []).length > 0) ? 1 : 0);
 }
 
 function publish(all: readonly Results[]): void {
-  const cells = mergeCells(all).filter(({ runs }) => runs.length > 0);
+  const cells = mergeCells(all).filter(({ runs, failures }) => runs.length + failures!.length > 0);
   const report = renderReport(
     cells,
     all.map(({ environment }) => environment),
   );
-  const warnings = all.flatMap((results) => {
-    const noise = noiseOf(results);
-    return [...(noise === undefined ? [] : [noise]), ...results.failures.map((failure) => `Failed: ${failure}`)];
-  });
+  const warnings = warningsOf(cells);
   const text =
     warnings.length === 0 ? report : `${warnings.map((warning) => `> ${warning}`).join('\n>\n')}\n\n${report}`;
   console.log(text);

@@ -1,7 +1,7 @@
 /** Reads a topic from the beginning to the high watermarks that it has meanwhile. Batches are walked by their headers only. */
 import { fetchApi } from '../../src/kafka-protocol/messages/fetch.ts';
 import { iterateBatches } from '../../src/kafka-protocol/record-batch.ts';
-import { shareOut } from './produce-throughput.ts';
+import { shareOut } from './leader-lanes.ts';
 import { RawConnection, type TopicLeaders } from './raw-client.ts';
 
 const FETCH_VERSION = 11;

@@ -12,31 +12,40 @@ const ANSWER_TIMEOUT_MS = 3_000;
 const RETRY_MS = 20;
 const GIVE_UP_MS = 180_000;
 
-/** Milliseconds since `startMs` until a record of `topic` partition 0 was acknowledged. `create`: the topic is made first, with so many replicas. */
+/** Milliseconds since `startMs` until a record of `topic` partition 0 was acknowledged; rejects after three minutes. `create`: the topic is made first, with so many replicas. */
 export async function untilFirstRecord(
   endpoints: readonly Endpoint[],
   topic: string,
   { startMs, create }: { readonly startMs: number; readonly create?: number },
 ): Promise<number> {
   let created = create === undefined;
+  let lastError = 'no broker could be asked';
   for (let attempt = 0; ; attempt++) {
     const endpoint = endpoints[attempt % endpoints.length]!;
     try {
       if (!created) {
-        // An answer must come from a broker that can be connected to now; a topic that an attempt made without an answer is found below.
-        await createTopic(endpoint, { name: topic, partitions: 1, replicationFactor: create! }).catch(
-          (error: Error) => {
-            if (!error.message.includes('error 36')) throw error;
-          },
-        );
+        await soon(createIfMissing(endpoint, topic, create!));
         created = true;
       }
       if (await soon(sendOne(endpoint, topic))) return performance.now() - startMs;
-    } catch {
-      // Not up yet, or not ready: said by a closed connection, or by an error code.
+      lastError = 'the record was refused, or no leader is known';
+    } catch (error) {
+      // Not up yet, or not ready: said by a closed connection, or by an error code, or by silence.
+      lastError = (error as Error).message;
     }
-    if (performance.now() - startMs > GIVE_UP_MS) throw new Error('No record was acknowledged within 3 minutes');
+    if (performance.now() - startMs > GIVE_UP_MS) {
+      throw new Error(`No record was acknowledged within ${GIVE_UP_MS / 1000} s: ${lastError}`);
+    }
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+  }
+}
+
+/** An attempt that got no answer may have made it. */
+async function createIfMissing(endpoint: Endpoint, name: string, replicationFactor: number): Promise<void> {
+  try {
+    await createTopic(endpoint, { name, partitions: 1, replicationFactor });
+  } catch (error) {
+    if (!(error as Error).message.includes('error 36')) throw error;
   }
 }
 

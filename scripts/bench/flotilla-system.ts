@@ -11,6 +11,7 @@ const run = promisify(execFile);
 const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url));
 const HTTP_PORT_OFFSET = 200;
 const PORTS_PER_SLOT = 10;
+const SCRIPT_TIMEOUT_MS = 150_000;
 
 /** Builds what is out of date, once, so that no start that is timed does it. */
 export async function buildFlotilla(): Promise<void> {
@@ -98,7 +99,11 @@ class FlotillaSystem implements System {
   async #cluster(...args: string[]): Promise<void> {
     const env = { ...process.env, FLOTILLA_DIR: this.dataDirectory, FLOTILLA_PORT: `${this.#port}` };
     try {
-      await run(process.execPath, [join(REPOSITORY, 'dist', 'scripts', 'cluster.js'), ...args], { env });
+      await run(process.execPath, [join(REPOSITORY, 'dist', 'scripts', 'cluster.js'), ...args], {
+        env,
+        timeout: SCRIPT_TIMEOUT_MS,
+        killSignal: 'SIGKILL',
+      });
     } catch (error) {
       const { stderr } = error as { stderr?: string };
       throw new Error(`cluster.sh ${args.join(' ')} failed: ${stderr || String(error)}`);

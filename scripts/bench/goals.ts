@@ -1,7 +1,7 @@
 /** What this project wants to reach, as one table: each goal is a figure of a cell, compared with a limit, with another system, or with another cell of our own. */
 
-import { number } from './number-format.ts';
-import { type CellResult, summarize } from './results.ts';
+import { number, renderRatio } from './number-format.ts';
+import { type CellResult, ratioOf, type Spread, type Summary, spreadOf, summarize } from './results.ts';
 
 interface Goal {
   readonly text: string;
@@ -149,21 +149,30 @@ function rowOf(goal: Goal, cells: readonly CellResult[]): string[] | undefined {
     const value = goal.figure.includes('worst') ? ours.max : ours.median;
     return [goal.text, number(value), '', '', `≤ ${goal.atMost}`, value <= goal.atMost! ? 'yes' : '**no**'];
   }
-  const otherCell = goal.toCell === undefined ? cell : cells.find((candidate) => candidate.cell === goal.toCell);
-  const otherSystem = goal.toCell === undefined ? goal.to! : OURS;
-  const other = otherCell === undefined ? undefined : summarize(otherCell, otherSystem, goal.figure);
   const aim = 'atLeast' in goal.ratio ? `≥ ${goal.ratio.atLeast}x` : `≤ ${goal.ratio.atMost}x`;
-  if (other === undefined)
+  const compared = goal.toCell === undefined ? withSystem(goal, cell) : withCell(goal, ours, goal.toCell, cells);
+  if (compared === undefined) {
     return goal.toCell === undefined ? [goal.text, number(ours.median), '–', '–', aim, '–'] : undefined;
-  const ratio = ours.median / other.median;
-  const met = 'atLeast' in goal.ratio ? ratio >= goal.ratio.atLeast : ratio <= goal.ratio.atMost;
-  const name = goal.toCell ?? otherSystem;
-  return [
-    goal.text,
-    number(ours.median),
-    `${name} ${number(other.median)}`,
-    `${ratio.toFixed(2)}x`,
-    aim,
-    met ? 'yes' : '**no**',
-  ];
+  }
+  const { median } = compared.ratio;
+  const met = 'atLeast' in goal.ratio ? median >= goal.ratio.atLeast : median <= goal.ratio.atMost;
+  return [goal.text, number(ours.median), compared.with, renderRatio(compared.ratio), aim, met ? 'yes' : '**no**'];
+}
+
+interface Comparison {
+  readonly with: string;
+  readonly ratio: Spread;
+}
+
+function withSystem(goal: Goal, cell: CellResult): Comparison | undefined {
+  const other = summarize(cell, goal.to!, goal.figure);
+  const ratio = ratioOf(cell, OURS, goal.to!, goal.figure);
+  return other === undefined || ratio === undefined ? undefined : { with: `${goal.to} ${number(other.median)}`, ratio };
+}
+
+function withCell(goal: Goal, ours: Summary, name: string, cells: readonly CellResult[]): Comparison | undefined {
+  const cell = cells.find((candidate) => candidate.cell === name);
+  const other = cell === undefined ? undefined : summarize(cell, OURS, goal.figure);
+  const ratio = other === undefined ? undefined : spreadOf([ours.median / other.median]);
+  return other === undefined || ratio === undefined ? undefined : { with: `${name} ${number(other.median)}`, ratio };
 }

@@ -91,16 +91,21 @@ export interface CpuUsage {
 export function takeSnapshot(brokerPids: readonly number[], restingPids: readonly number[]): CpuSnapshot {
   const total = (readFileSync('/proc/stat', 'utf8').split('\n')[0] ?? '').trim().split(/\s+/).slice(1).map(Number);
   const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = total;
+  const notTools = new Set([...brokerPids, ...restingPids]);
   let kernelTicks = 0;
+  let toolTicks = 0;
   for (const entry of readdirSync('/proc')) {
     if (!/^\d+$/.test(entry)) continue;
     const fields = statOf(Number(entry));
-    if (fields !== undefined && Number(fields[1]) === KTHREADD) kernelTicks += Number(fields[11]) + Number(fields[12]);
+    if (fields === undefined) continue;
+    const ticks = Number(fields[11]) + Number(fields[12]);
+    if (Number(fields[1]) === KTHREADD) kernelTicks += ticks;
+    if (Number(fields[1]) === process.pid && !notTools.has(Number(entry))) toolTicks += ticks;
   }
   return {
     atMs: performance.now(),
     brokers: cpuByProcess(brokerPids),
-    client: clientCpuSeconds(),
+    client: ownCpuSeconds() + toolTicks / TICKS_PER_SECOND,
     resting: cpuByProcess(restingPids),
     kernelThreads: kernelTicks / TICKS_PER_SECOND,
     busy: (user + nice + system + irq + softirq) / TICKS_PER_SECOND,
@@ -150,8 +155,18 @@ function secondsBetween(before: ReadonlyMap<number, number>, after: ReadonlyMap<
   return sum;
 }
 
+/** What share (0…1) of a core a thread gets that wants all of it: looks for 150 ms. */
+export function ownedShare(): number {
+  const before = process.cpuUsage();
+  const startMs = performance.now();
+  let elapsedMs = 0;
+  while (elapsedMs < 150) elapsedMs = performance.now() - startMs;
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / 1000 / elapsedMs;
+}
+
 /** Of this process and of those of its children that have ended. */
-function clientCpuSeconds(): number {
+function ownCpuSeconds(): number {
   const { user, system } = process.cpuUsage();
   const fields = statOf(process.pid);
   const children = fields === undefined ? 0 : Number(fields[13]) + Number(fields[14]);

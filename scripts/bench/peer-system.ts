@@ -5,10 +5,11 @@
  *
  * with KAFKA_PEER_HOME (its data: node1, node2, … with a file `pid` each; everything else in there is installed software), KAFKA_PEER_NODES, and KAFKA_PEER_PORT (broker N listens on it + N).
  */
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import type { Endpoint } from './raw-client.ts';
 import type { System, SystemKind } from './system.ts';
@@ -16,6 +17,8 @@ import type { System, SystemKind } from './system.ts';
 const run = promisify(execFile);
 const PORTS_PER_SLOT = 10;
 const OUTPUT_BYTES_MAX = 16 * 1024 * 1024;
+/** The slowest call is the start of many brokers. */
+const SCRIPT_TIMEOUT_MS = 150_000;
 
 export class PeerKind implements SystemKind {
   readonly name: string;
@@ -51,8 +54,44 @@ export async function runPeerTool(script: string, args: readonly string[]): Prom
   const { stdout } = await run(script, [...args], {
     env: { ...process.env, KAFKA_PEER_HOME: peerHome() },
     maxBuffer: OUTPUT_BYTES_MAX,
+    timeout: SCRIPT_TIMEOUT_MS,
+    killSignal: 'SIGKILL',
   });
   return stdout;
+}
+
+/** Runs one of the script's tools, which must become the script's own process, until `onLine` returns true for a line of its output; then kills it. Rejects if it ends before, or after `timeoutMs`. */
+export function watchPeerTool(
+  script: string,
+  args: readonly string[],
+  { onLine, timeoutMs }: { readonly onLine: (line: string) => boolean; readonly timeoutMs: number },
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(script, args, {
+      env: { ...process.env, KAFKA_PEER_HOME: peerHome() },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let isDone = false;
+    let lastLine = '';
+    const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
+    const lines = createInterface({ input: child.stdout });
+    lines.on('line', (line) => {
+      lastLine = line;
+      if (isDone || !onLine(line)) return;
+      isDone = true;
+      child.kill('SIGKILL');
+    });
+    child.stderr.on('data', (data: Buffer) => {
+      lastLine = data.toString().trim();
+    });
+    child.on('error', reject);
+    // Not before its CPU time can be seen.
+    child.on('close', (code, signal) => {
+      clearTimeout(timer);
+      if (isDone) resolve();
+      else reject(new Error(`${script} ${args[0]} ended (${signal ?? code}) before it was done: ${lastLine}`));
+    });
+  });
 }
 
 class PeerSystem implements System {
@@ -132,7 +171,7 @@ class PeerSystem implements System {
       KAFKA_PEER_PORT: `${this.#port}`,
     };
     try {
-      await run(this.#options.script, args, { env });
+      await run(this.#options.script, args, { env, timeout: SCRIPT_TIMEOUT_MS, killSignal: 'SIGKILL' });
     } catch (error) {
       const { stderr } = error as { stderr?: string };
       throw new Error(`${this.#options.script} ${args.join(' ')} failed: ${stderr || String(error)}`);

@@ -2,8 +2,9 @@
 import { produceApi } from '../../src/kafka-protocol/messages/produce.ts';
 import { encodeRecordBatch } from '../../src/kafka-protocol/records.ts';
 import { Histogram } from './histogram.ts';
+import { type Lane, LeaderLanes } from './leader-lanes.ts';
 import type { CpuSnapshot } from './machine.ts';
-import { type Endpoint, RawConnection, type TopicLeaders } from './raw-client.ts';
+import { RETRY_BACKOFF_MS, type TopicLeaders } from './raw-client.ts';
 
 export interface ThroughputOptions {
   readonly topic: string;
@@ -33,8 +34,6 @@ export interface ThroughputResult {
 }
 
 const PRODUCE_VERSION = 7;
-/** What clients wait before they send again what was refused. */
-const RETRY_BACKOFF_MS = 100;
 
 export async function produceThroughput(target: TopicLeaders, options: ThroughputOptions): Promise<ThroughputResult> {
   const recordsPerBatch = Math.max(1, Math.floor(options.batchBytes / options.recordBytes));
@@ -48,19 +47,21 @@ export async function produceThroughput(target: TopicLeaders, options: Throughpu
   let stopped = false;
   const failures: Error[] = [];
   const idle: Promise<void>[] = [];
-  const connections: RawConnection[] = [];
-  for (const { endpoint, partitions } of shareOut(target, options.connectionsPerLeader ?? 1)) {
-    const connection = await RawConnection.open(endpoint);
-    connections.push(connection);
+  const sendOn = (lane: Lane): void => {
     let next = 0;
     const nextPartitions = (): { index: number; records: Uint8Array }[] => {
+      const { partitions } = lane;
       const count = Math.min(options.partitionsPerRequest, partitions.length);
       return Array.from({ length: count }, () => ({ index: partitions[next++ % partitions.length]!, records: batch }));
     };
     const keepSending = (resolve: () => void): void => {
       if (stopped) return resolve();
+      const sendLater = (): void => {
+        setTimeout(() => keepSending(resolve), RETRY_BACKOFF_MS);
+      };
+      if (lane.partitions.length === 0) return sendLater();
       const sentMs = performance.now();
-      connection.send(
+      lane.connection.send(
         produceApi,
         PRODUCE_VERSION,
         { acks: -1, timeoutMs: 30_000, topicData: [{ name: options.topic, partitionData: nextPartitions() }] },
@@ -69,7 +70,10 @@ export async function produceThroughput(target: TopicLeaders, options: Throughpu
           for (const { partitionResponses } of responses) {
             for (const { errorCode } of partitionResponses) {
               if (errorCode === 0) accepted += 1;
-              else errors.set(errorCode, (errors.get(errorCode) ?? 0) + 1);
+              else {
+                errors.set(errorCode, (errors.get(errorCode) ?? 0) + 1);
+                lanes?.refused(errorCode);
+              }
             }
           }
           if (measuring) {
@@ -77,7 +81,7 @@ export async function produceThroughput(target: TopicLeaders, options: Throughpu
             histogram.record(performance.now() - sentMs);
           }
           if (accepted > 0) keepSending(resolve);
-          else setTimeout(() => keepSending(resolve), RETRY_BACKOFF_MS);
+          else sendLater();
         },
         (error) => {
           failures.push(error);
@@ -86,7 +90,14 @@ export async function produceThroughput(target: TopicLeaders, options: Throughpu
       );
     };
     for (let slot = 0; slot < options.inFlight; slot++) idle.push(new Promise(keepSending));
-  }
+  };
+  let lanes: LeaderLanes | undefined;
+  lanes = await LeaderLanes.open(target, {
+    topic: options.topic,
+    connectionsPerLeader: options.connectionsPerLeader,
+    onLane: sendOn,
+    onFailure: (error) => failures.push(error),
+  });
   await new Promise((resolve) => setTimeout(resolve, options.warmupMs));
   const before = options.takeSnapshot();
   measuring = true;
@@ -97,8 +108,12 @@ export async function produceThroughput(target: TopicLeaders, options: Throughpu
   const after = options.takeSnapshot();
   stopped = true;
   await Promise.all(idle);
-  for (const connection of connections) connection.close();
+  lanes.close();
   if (failures.length > 0) throw failures[0];
+  if (records === 0) {
+    const codes = [...errors].map(([code, count]) => `${count} with error ${code}`).join(', ');
+    throw new Error(`Nothing was acknowledged in ${options.durationMs / 1000} s; refused batches: ${codes || 'none'}`);
+  }
   return {
     records,
     recordsPerSecond: (records * 1000) / elapsedMs,
@@ -109,24 +124,4 @@ export async function produceThroughput(target: TopicLeaders, options: Throughpu
     before,
     after,
   };
-}
-
-/** The partitions of each leader, dealt to its connections; none stays without a partition. */
-export function shareOut(
-  { leaders }: TopicLeaders,
-  connectionsPerLeader: number,
-): { endpoint: Endpoint; partitions: number[] }[] {
-  const byLeader = new Map<string, { endpoint: Endpoint; partitions: number[] }>();
-  for (const [partition, endpoint] of leaders) {
-    const key = `${endpoint.host}:${endpoint.port}`;
-    const entry = byLeader.get(key) ?? { endpoint, partitions: [] };
-    entry.partitions.push(partition);
-    byLeader.set(key, entry);
-  }
-  return [...byLeader.values()].flatMap(({ endpoint, partitions }) =>
-    Array.from({ length: Math.min(connectionsPerLeader, partitions.length) }, (_, at) => ({
-      endpoint,
-      partitions: partitions.filter((_, i) => i % connectionsPerLeader === at),
-    })),
-  );
 }

@@ -14,8 +14,12 @@ const CLIENT_ID = 'flotilla-bench';
 const METADATA_VERSION = 8;
 const CREATE_TOPICS_VERSION = 4;
 const DELETE_TOPICS_VERSION = 3;
-/** 100 ms apart. */
+/** What clients wait before they ask again, or send again what was refused. */
+export const RETRY_BACKOFF_MS = 100;
 const LEADER_ATTEMPTS = 1200;
+/** A broker that owes an answer and sends nothing for so long is given up. More than what any request lets it wait. */
+const SILENCE_MAX_MS = 90_000;
+const CONNECT_TIMEOUT_MS = 10_000;
 
 export interface Endpoint {
   readonly host: string;
@@ -48,21 +52,26 @@ export class RawConnection {
         socket.destroy();
       }
     });
+    socket.setTimeout(SILENCE_MAX_MS);
+    socket.on('timeout', () => {
+      if (this.#pending.length === 0) return;
+      socket.destroy(new Error(`The broker owes an answer and sent nothing for ${SILENCE_MAX_MS / 1000} s`));
+    });
     socket.on('error', (error) => this.#fail(error));
     socket.on('close', () => this.#fail(new Error('The broker closed the connection')));
   }
 
-  /** Without `timeoutMs` only the operating system gives up. */
-  static open({ host, port }: Endpoint, timeoutMs?: number): Promise<RawConnection> {
+  static open({ host, port }: Endpoint, timeoutMs = CONNECT_TIMEOUT_MS): Promise<RawConnection> {
     return new Promise((resolve, reject) => {
       const socket = connectTcp({ host, port, noDelay: true });
+      const giveUp = (): void => {
+        socket.destroy(new Error(`Connecting to ${host}:${port} took too long`));
+      };
       socket.once('error', reject);
-      if (timeoutMs !== undefined) {
-        socket.setTimeout(timeoutMs, () => socket.destroy(new Error('The connection took too long')));
-      }
+      socket.setTimeout(timeoutMs, giveUp);
       socket.once('connect', () => {
         socket.off('error', reject);
-        socket.setTimeout(0);
+        socket.off('timeout', giveUp);
         resolve(new RawConnection(socket));
       });
     });
@@ -209,15 +218,24 @@ export async function leadersOf(bootstrap: Endpoint, topic: string): Promise<Top
 
 async function awaitLeaders(connection: RawConnection, topic: string, partitions: number): Promise<TopicLeaders> {
   for (let attempt = 0; attempt < LEADER_ATTEMPTS; attempt++) {
-    const { brokers, topics } = await connection.request(metadataApi, METADATA_VERSION, { topics: [{ name: topic }] });
-    const known = topics[0]?.partitions ?? [];
-    const leaders = new Map<number, Endpoint>();
-    for (const { partitionIndex, leaderId } of known) {
-      const broker = brokers.find(({ nodeId }) => nodeId === leaderId);
-      if (broker !== undefined) leaders.set(partitionIndex, { host: broker.host, port: broker.port });
-    }
-    if (leaders.size >= partitions && leaders.size === known.length) return { leaders };
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    const { leaders, partitionCount } = await requestLeaders(connection, topic);
+    if (leaders.size >= partitions && leaders.size === partitionCount) return { leaders };
+    await new Promise((resolve) => setTimeout(resolve, RETRY_BACKOFF_MS));
   }
   throw new Error(`Topic ${topic} has partitions without a leader after 2 minutes`);
+}
+
+/** What the broker knows: partitions without a leader are missing. */
+export async function requestLeaders(
+  connection: RawConnection,
+  topic: string,
+): Promise<TopicLeaders & { readonly partitionCount: number }> {
+  const { brokers, topics } = await connection.request(metadataApi, METADATA_VERSION, { topics: [{ name: topic }] });
+  const known = topics[0]?.partitions ?? [];
+  const leaders = new Map<number, Endpoint>();
+  for (const { partitionIndex, leaderId } of known) {
+    const broker = brokers.find(({ nodeId }) => nodeId === leaderId);
+    if (broker !== undefined) leaders.set(partitionIndex, { host: broker.host, port: broker.port });
+  }
+  return { leaders, partitionCount: known.length };
 }

@@ -4,7 +4,18 @@ import { renderGoals } from './goals.ts';
 import { Histogram } from './histogram.ts';
 import { usageBetween } from './machine.ts';
 import { openLoop } from './open-loop.ts';
-import { type CellResult, isNoisy, mergeCells, type Results, summarize } from './results.ts';
+import {
+  type CellResult,
+  countedRuns,
+  describeNoise,
+  isNoisy,
+  mergeCells,
+  type Results,
+  ratioOf,
+  summarize,
+} from './results.ts';
+import { renderReport, warningsOf } from './tables.ts';
+import { parseReport, parseSteadyState } from './workloads/tools.ts';
 
 function cell(id: string, values: Record<string, number[]>, figure = 'throughput'): CellResult {
   const runs = Object.entries(values).flatMap(([system, list]) =>
@@ -35,11 +46,98 @@ describe('results', () => {
     expect(merged[0]!.runs.map(({ system }) => system)).toEqual(['Flotilla', 'Kafka']);
   });
 
+  test('ratioOf() is the median of the rounds, not the ratio of the medians', () => {
+    const result = cell('produce-12', { Flotilla: [100, 60, 30], Kafka: [100, 20, 10] });
+    expect(ratioOf(result, 'Flotilla', 'Kafka', 'throughput')).toEqual({ median: 3, min: 1, max: 3, runs: 3 });
+  });
+
+  test('ratioOf() takes only rounds that both have, and nothing that cannot be divided', () => {
+    const uneven = cell('produce-12', { Flotilla: [100, 60], Kafka: [50] });
+    expect(ratioOf(uneven, 'Flotilla', 'Kafka', 'throughput')).toEqual({ median: 2, min: 2, max: 2, runs: 1 });
+    const zero = cell('produce-12', { Flotilla: [100], Kafka: [0] });
+    expect(ratioOf(zero, 'Flotilla', 'Kafka', 'throughput')).toBeUndefined();
+    expect(ratioOf(cell('produce-12', { Flotilla: [1] }), 'Flotilla', 'Kafka', 'throughput')).toBeUndefined();
+  });
+
+  test('ratioOf() keeps the rounds of different files apart', () => {
+    const files = [
+      { Flotilla: [10], Kafka: [10] },
+      { Flotilla: [90], Kafka: [30] },
+    ].map((values) => ({ cells: [cell('produce-12', values)] }) as unknown as Results);
+    const ratio = ratioOf(mergeCells(files)[0]!, 'Flotilla', 'Kafka', 'throughput');
+    expect(ratio).toEqual({ median: 2, min: 1, max: 3, runs: 2 });
+  });
+
+  test('runs that were not quiet count only if there are no others', () => {
+    const result = cell('produce-12', { Flotilla: [1, 100] });
+    const [quiet, noisy] = result.runs;
+    const mixed = { ...result, runs: [quiet!, { ...noisy!, stealShare: 0.3 }] };
+    expect(countedRuns(mixed, 'Flotilla')).toEqual([quiet]);
+    expect(summarize(mixed, 'Flotilla', 'throughput')).toMatchObject({ median: 1, runs: 1 });
+    const allNoisy = { ...result, runs: mixed.runs.map((run) => ({ ...run, stealShare: 0.3 })) };
+    expect(summarize(allNoisy, 'Flotilla', 'throughput')).toMatchObject({ median: 50.5, runs: 2 });
+  });
+
+  test('describeNoise() says who had the CPU', () => {
+    const run = { system: 'Flotilla', round: 0, load: 0, figures: [], othersShare: 0 };
+    expect(describeNoise(run)).toBeUndefined();
+    expect(describeNoise({ ...run, stealShare: 0.4 })).toBe('40 % stolen by the hypervisor');
+    expect(describeNoise({ ...run, othersShare: 0.1, restingShare: 0.2 })).toBe(
+      '10 % others, 20 % idle systems beside it',
+    );
+  });
+
   test('isNoisy() is true above 5 % of others', () => {
     const run = { system: 'Flotilla', round: 0, load: 0, figures: [] };
     expect(isNoisy({ ...run, othersShare: 0.04, stealShare: 0 })).toBe(false);
     expect(isNoisy({ ...run, othersShare: 0.06, stealShare: 0 })).toBe(true);
     expect(isNoisy({ ...run, othersShare: 0, stealShare: 0.03 })).toBe(true);
+  });
+});
+
+describe('tables', () => {
+  const environment = {
+    ...{ date: '', cpu: '', cores: 2, memoryGb: 1, kernel: '', node: '', java: undefined, commit: '', scheduling: '' },
+    ...{ loadAtStart: 0, loadAtEnd: 0 },
+  };
+
+  test('a cell that failed on one system says so, and the other has its figure', () => {
+    const failures = [{ system: 'Kafka', round: 0, error: 'It did not start' }];
+    const failed = { ...cell('produce-12', { Flotilla: [100] }), failures };
+    const report = renderReport([failed], [environment]);
+    expect(report).toContain('| produce-12, throughput, records/s | 100 | **failed** |  | 1, 0 (1 **failed**) |');
+    expect(warningsOf([failed])).toEqual(['Failed: produce-12 on Kafka, round 1: It did not start']);
+  });
+
+  test('a cell that failed everywhere has a row', () => {
+    const failures = ['Flotilla', 'Kafka'].map((system) => ({ system, round: 0, error: 'Nothing' }));
+    const report = renderReport([{ ...cell('produce-12', {}), failures }], [environment]);
+    expect(report).toContain('| produce-12 | **failed** | **failed** |');
+  });
+
+  test('ratios have their spread and are never infinite', () => {
+    const rounds = renderReport([cell('produce-12', { Flotilla: [100, 300], Kafka: [100, 100] })], [environment]);
+    expect(rounds).toContain('2.00x (1.00–3.00)');
+    const zero = renderReport([cell('produce-12', { Flotilla: [100], Kafka: [0] })], [environment]);
+    expect(zero).not.toContain('Infinity');
+  });
+});
+
+describe("the output of Kafka's producer tool", () => {
+  const interval =
+    '52341 records sent, 10468.2 records/sec (10.22 MB/sec), 2123.4 ms avg latency, 2890.0 ms max latency.';
+  const summary = (p50: number, p99: number): string =>
+    `3000 records sent, 199.9 records/sec (0.02 MB/sec), 1.91 ms avg latency, 42.00 ms max latency, ${p50} ms 50th, 9 ms 95th, ${p99} ms 99th, 40 ms 99.9th.`;
+
+  test('intervals are told from summaries and warnings', () => {
+    expect(parseReport(interval)).toEqual({ records: 52_341, meanMs: 2123.4 });
+    expect(parseReport(summary(1, 2))).toBeUndefined();
+    expect(parseReport('Option --producer-props has been deprecated')).toBeUndefined();
+  });
+
+  test('of two summaries the last counts', () => {
+    expect(parseSteadyState(`${interval}\n${summary(5, 50)}\n${summary(2, 20)}\n`)).toEqual({ p50Ms: 2, p99Ms: 20 });
+    expect(() => parseSteadyState(interval)).toThrow('not understood');
   });
 });
 

@@ -1,8 +1,17 @@
 /** Results as Markdown: a table for each workload, with medians, spread, ratios, and who else used the machine. */
 import { renderGoals } from './goals.ts';
 import type { Environment } from './machine.ts';
-import { number } from './number-format.ts';
-import { type CellResult, isNoisy, type Results, type RunResult, type Summary, summarize } from './results.ts';
+import { number, renderRatio } from './number-format.ts';
+import {
+  type CellResult,
+  countedRuns,
+  describeNoise,
+  isNoisy,
+  type RunResult,
+  ratioOf,
+  type Summary,
+  summarize,
+} from './results.ts';
 import { WORKLOADS } from './workloads/index.ts';
 
 export function renderReport(cells: readonly CellResult[], environments: readonly Environment[]): string {
@@ -25,7 +34,9 @@ export function renderEnvironment(environment: Environment): string {
 }
 
 function renderTable(cells: readonly CellResult[]): string {
-  const systems = [...new Set(cells.flatMap(({ runs }) => runs.map(({ system }) => system)))];
+  const systems = [
+    ...new Set(cells.flatMap(({ runs, failures }) => [...runs, ...(failures ?? [])].map(({ system }) => system))),
+  ];
   const [first, ...others] = systems;
   const header = ['', ...systems, ...others.map((other) => `${first} / ${other}`), 'runs', 'other CPU'];
   const rows = cells.flatMap((cell) => rowsOf(cell, systems));
@@ -35,25 +46,43 @@ function renderTable(cells: readonly CellResult[]): string {
 }
 
 function rowsOf(cell: CellResult, systems: readonly string[]): string[][] {
+  const runsText = systems.map((system) => countsOf(cell, system)).join(', ');
+  const noiseText = systems.map((system) => othersOf(countedRuns(cell, system))).join(', ');
   const names = [...new Set(cell.runs.flatMap(({ figures }) => figures.map(({ name }) => name)))];
+  if (names.length === 0) {
+    const failed = systems.map((system) => (failuresOf(cell, system) > 0 ? '**failed**' : '–'));
+    return [[cell.label, ...failed, ...systems.slice(1).map(() => ''), runsText, '–']];
+  }
   return names.map((name, at) => {
     const summaries = systems.map((system) => summarize(cell, system, name));
     const figure = summaries.find((summary) => summary !== undefined)!.figure;
-    const ratios = summaries.slice(1).map((other) => ratioOf(summaries[0], other));
-    const isFirst = at === 0;
+    const ratios = systems.slice(1).map((other) => renderRatio(ratioOf(cell, systems[0]!, other, name)));
     return [
       `${cell.label}, ${name}, ${figure.unit}`,
-      ...summaries.map((summary) => (summary === undefined ? '–' : format(summary))),
+      ...summaries.map((summary, i) => {
+        if (summary !== undefined) return format(summary);
+        return failuresOf(cell, systems[i]!) > 0 ? '**failed**' : '–';
+      }),
       ...ratios,
-      isFirst ? systems.map((system) => cell.runs.filter((run) => run.system === system).length).join(', ') : '',
-      isFirst ? systems.map((system) => othersOf(cell.runs.filter((run) => run.system === system))).join(', ') : '',
+      at === 0 ? runsText : '',
+      at === 0 ? noiseText : '',
     ];
   });
 }
 
-function ratioOf(ours: Summary | undefined, theirs: Summary | undefined): string {
-  if (ours === undefined || theirs === undefined || theirs.median === 0) return '';
-  return `${(ours.median / theirs.median).toFixed(2)}x`;
+const failuresOf = (cell: CellResult, system: string): number =>
+  (cell.failures ?? []).filter((failure) => failure.system === system).length;
+
+/** Runs that count, and how many do not or failed. */
+function countsOf(cell: CellResult, system: string): string {
+  const counted = countedRuns(cell, system).length;
+  const left = cell.runs.filter((run) => run.system === system).length - counted;
+  const failed = failuresOf(cell, system);
+  const notes = [
+    ...(left > 0 ? [`${left} not quiet and left out`] : []),
+    ...(failed > 0 ? [`${failed} **failed**`] : []),
+  ];
+  return notes.length === 0 ? `${counted}` : `${counted} (${notes.join(', ')})`;
 }
 
 /** Median, and the spread if there were several runs. */
@@ -61,11 +90,12 @@ function format({ median, min, max, runs }: Summary): string {
   return runs === 1 ? number(median) : `${number(median)} (${number(min)}–${number(max)})`;
 }
 
-/** The largest share of others in these runs, with a mark if it was too much. */
+/** The largest share of others in these runs, and what was too much. */
 function othersOf(runs: readonly RunResult[]): string {
   const shares = runs.flatMap(({ othersShare }) => (othersShare === undefined ? [] : [othersShare]));
-  if (shares.length === 0) return '–';
-  return `${(Math.max(...shares) * 100).toFixed(0)} %${runs.some(isNoisy) ? ' **not quiet**' : ''}`;
+  const noise = runs.map(describeNoise).find((text) => text !== undefined);
+  if (noise !== undefined) return `**not quiet: ${noise}**`;
+  return shares.length === 0 ? '–' : `${(Math.max(...shares) * 100).toFixed(0)} %`;
 }
 
 function remarksOf(cell: CellResult): string[] {
@@ -75,10 +105,24 @@ function remarksOf(cell: CellResult): string[] {
   return [...new Set(texts)];
 }
 
-export function noiseOf(results: Results): string | undefined {
-  const runs = results.cells.flatMap(({ runs }) => runs);
-  const noisy = runs.filter(isNoisy);
-  if (noisy.length === 0) return undefined;
-  const most = Math.max(...noisy.map(({ othersShare }) => othersShare ?? 0));
-  return `Warning: the machine was not quiet in ${noisy.length} of ${runs.length} runs (others had up to ${(most * 100).toFixed(0)} % of its CPU): do not quote these figures`;
+/** What must be known before any figure is quoted: runs that were not quiet, and those that failed. */
+export function warningsOf(cells: readonly CellResult[]): string[] {
+  const warnings: string[] = [];
+  const counted = cells.flatMap((cell) => {
+    const systems = [...new Set(cell.runs.map(({ system }) => system))];
+    return systems.flatMap((system) => countedRuns(cell, system).map((run) => ({ cell, run })));
+  });
+  const noisy = counted.filter(({ run }) => isNoisy(run));
+  if (noisy.length > 0) {
+    const names = [...new Set(noisy.map(({ cell }) => cell.cell))];
+    warnings.push(
+      `Warning: the machine was not quiet in ${noisy.length} of ${counted.length} runs that count: do not quote ${names.join(', ')}`,
+    );
+  }
+  for (const { cell, failures } of cells) {
+    for (const { system, round, error } of failures ?? []) {
+      warnings.push(`Failed: ${cell} on ${system}, round ${round + 1}: ${error}`);
+    }
+  }
+  return warnings;
 }

@@ -1,7 +1,7 @@
 /** Consumers that follow the end of partitions with long polls. Batches are walked by their headers only. */
 import { fetchApi } from '../../src/kafka-protocol/messages/fetch.ts';
 import { iterateBatches } from '../../src/kafka-protocol/record-batch.ts';
-import { shareOut } from './produce-throughput.ts';
+import { shareOut } from './leader-lanes.ts';
 import { RawConnection, type TopicLeaders } from './raw-client.ts';
 
 const FETCH_VERSION = 11;

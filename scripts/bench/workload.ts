@@ -1,6 +1,9 @@
 /** What can be measured: workloads made of cells, each of which is run on every system in turn and gives figures. */
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import type { CpuSnapshot, CpuUsage } from './machine.ts';
-import { createTopic, deleteTopic, type TopicLeaders } from './raw-client.ts';
+import { PartitionProbe } from './partition-probe.ts';
+import { createTopic, deleteTopic, leadersOf, type TopicLeaders } from './raw-client.ts';
 import type { System } from './system.ts';
 
 /** short: what one wants to know every day, in few minutes. full: what is published. */
@@ -36,6 +39,8 @@ export interface Cell {
   readonly machineOnly?: boolean;
   /** Runs at most so often, whatever was asked for: what takes long and hardly varies. */
   readonly roundsMax?: number;
+  /** What takes longer has failed. */
+  readonly limitSeconds?: number;
   run(context: Context): Promise<Outcome>;
 }
 
@@ -45,6 +50,11 @@ export interface Workload {
   /** Part of a short run that names no workloads. */
   readonly everyday: boolean;
   cells(scale: Scale): readonly Cell[];
+  /**
+   * Its cells run on clusters of their own, one in each round, and no other system is up meanwhile: for what an idle neighbor or the load of other workloads would disturb. This is the load that makes
+   * such a cluster hot after its start.
+   */
+  readonly heatAlone?: (context: Context) => Promise<void>;
   /** Pictures: one panel for each figure named, over `x`. */
   readonly curve?: { readonly xLabel: string; readonly figures: readonly string[]; readonly title: string };
 }
@@ -60,6 +70,8 @@ export class Context {
   readonly directory: string;
   /** The script with another system's tools, if there is one. */
   readonly toolScript: string | undefined;
+  /** Aborted when the cell's time is up. */
+  readonly signal: AbortSignal;
   readonly #takeSnapshot: () => CpuSnapshot;
   readonly #topics: string[] = [];
 
@@ -71,6 +83,7 @@ export class Context {
     readonly replicationFactor: number;
     readonly directory: string;
     readonly toolScript: string | undefined;
+    readonly signal: AbortSignal;
     readonly takeSnapshot: () => CpuSnapshot;
   }) {
     this.system = options.system;
@@ -80,6 +93,7 @@ export class Context {
     this.replicationFactor = options.replicationFactor;
     this.directory = options.directory;
     this.toolScript = options.toolScript;
+    this.signal = options.signal;
     this.#takeSnapshot = options.takeSnapshot;
   }
 
@@ -95,18 +109,26 @@ export class Context {
     return this.#takeSnapshot();
   }
 
-  /** A new topic that lives until the end of the cell; returns `serveMs` after its leaders are known. */
+  /**
+   * A new topic that lives until the end of the cell. Resolves when every partition acknowledged a record; or, if the topic shall stay empty, a second after all leaders are known; or as soon as they
+   * are known. Metadata names leaders before they serve, Kafka's with 1,000 partitions by many seconds.
+   */
   async createTopic(
     partitions: number,
-    { serveMs = SERVE_MS }: { readonly serveMs?: number } = {},
+    { ready = 'serving' }: { readonly ready?: 'serving' | 'empty' | 'led' } = {},
   ): Promise<TopicLeaders & { readonly topic: string }> {
     const topic = `bench-${process.pid}-${topicsMade++}`;
-    const [bootstrap] = this.system.endpoints;
+    const { endpoints } = this.system;
+    const [bootstrap] = endpoints;
     this.#topics.push(topic);
     const { replicationFactor } = this;
-    const leaders = await createTopic(bootstrap!, { name: topic, partitions, replicationFactor });
-    await sleep(serveMs);
-    return { ...leaders, topic };
+    const created = await createTopic(bootstrap!, { name: topic, partitions, replicationFactor });
+    if (ready === 'led') return { ...created, topic };
+    if (ready === 'serving') {
+      await new PartitionProbe(endpoints, topic, [...created.leaders.keys()], performance.now()).run();
+    }
+    await sleep(SERVE_MS);
+    return { ...(await leadersOf(bootstrap!, topic)), topic };
   }
 
   async deleteTopics(): Promise<void> {
@@ -114,9 +136,14 @@ export class Context {
   }
 }
 
-/** Kafka's metadata names leaders a moment before they serve. */
+/** What a broker does right after a topic came (files, elections, first fetches of followers) is not what is measured. */
 const SERVE_MS = 1_000;
 
 let topicsMade = 0;
 
 export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Everything written goes to the disk now, so that nobody pays for it later. */
+export async function syncDisks(): Promise<void> {
+  await promisify(execFile)('sync');
+}

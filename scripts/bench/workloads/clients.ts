@@ -3,9 +3,10 @@
 import { produceApi } from '../../../src/kafka-protocol/messages/produce.ts';
 import { encodeRecordBatch } from '../../../src/kafka-protocol/records.ts';
 import { Histogram } from '../histogram.ts';
+import { shareOut } from '../leader-lanes.ts';
 import { usageBetween } from '../machine.ts';
 import { openLoop } from '../open-loop.ts';
-import { produceThroughput, shareOut } from '../produce-throughput.ts';
+import { produceThroughput } from '../produce-throughput.ts';
 import { RawConnection } from '../raw-client.ts';
 import { tailPartitions } from '../tail-reader.ts';
 import { type Cell, type Context, type Outcome, sleep, type Workload } from '../workload.ts';
@@ -113,7 +114,7 @@ const FAN_OUT = { partitions: 12, recordBytes: KIB, batchBytes: 16 * KIB, megaby
 
 /** A steady stream, read by `consumers` of all partitions each. */
 async function runFanOut(context: Context, consumers: number): Promise<Outcome> {
-  const target = await context.createTopic(FAN_OUT.partitions);
+  const target = await context.createTopic(FAN_OUT.partitions, { ready: 'empty' });
   const perSecond = (FAN_OUT.megabytesPerSecond * 1e6) / FAN_OUT.batchBytes;
   const total = Math.floor(perSecond * (context.seconds + context.warmupSeconds));
   const warmup = Math.floor(perSecond * context.warmupSeconds);

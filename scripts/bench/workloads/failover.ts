@@ -78,36 +78,48 @@ async function runFaults(context: Context, faults: Faults): Promise<Outcome> {
   const gaps: number[] = [];
   let resumedEarly = 0;
   const usages: CpuUsage[] = [];
-  for (let i = 0; i < faults.count; i++) {
-    const calmMs = performance.now();
-    await sleep(CALM_MS);
-    while ((acksMs.at(-1) ?? 0) < calmMs) await sleep(5);
-    const victim = (await partitionState(context, topic)).leader;
-    const pid = context.system.pids().get(victim)!;
-    const faultMs = performance.now();
-    process.kill(pid, faults.signal);
-    const before = context.takeSnapshot();
-    let resumed = false;
-    while ((acksMs.at(-1) ?? 0) < faultMs + ECHO_MS) {
-      const waitedMs = performance.now() - faultMs;
-      if (waitedMs > RECOVERY_TIMEOUT_MS) throw new Error('No acknowledgement within a minute');
-      if (faults.signal === 'SIGSTOP' && waitedMs > FREEZE_MAX_MS && !resumed) {
-        resumed = true;
-        resumedEarly += 1;
-        process.kill(pid, 'SIGCONT');
+  try {
+    for (let i = 0; i < faults.count; i++) {
+      const calmMs = performance.now();
+      await sleep(CALM_MS);
+      while ((acksMs.at(-1) ?? 0) < calmMs) {
+        context.signal.throwIfAborted();
+        if (performance.now() - calmMs > RECOVERY_TIMEOUT_MS) throw new Error('No acknowledgement within a minute');
+        await sleep(5);
       }
-      await sleep(5);
+      const victim = (await partitionState(context, topic)).leader;
+      const pid = context.system.pids().get(victim)!;
+      const faultMs = performance.now();
+      process.kill(pid, faults.signal);
+      const before = context.takeSnapshot();
+      let resumed = false;
+      while ((acksMs.at(-1) ?? 0) < faultMs + ECHO_MS) {
+        const waitedMs = performance.now() - faultMs;
+        context.signal.throwIfAborted();
+        if (waitedMs > RECOVERY_TIMEOUT_MS) throw new Error('No acknowledgement within a minute');
+        if (faults.signal === 'SIGSTOP' && waitedMs > FREEZE_MAX_MS && !resumed) {
+          resumed = true;
+          resumedEarly += 1;
+          process.kill(pid, 'SIGCONT');
+        }
+        await sleep(5);
+      }
+      await sleep(CALM_MS);
+      usages.push(usageBetween(before, context.takeSnapshot()));
+      gaps.push(longestGap(acksMs, faultMs));
+      console.error(`    ${faults.signal} ${i + 1} of ${faults.count}: ${gaps.at(-1)!.toFixed(0)} ms`);
+      if (faults.signal === 'SIGKILL') await context.system.revive(victim);
+      else if (!resumed) process.kill(pid, 'SIGCONT');
+      await untilInSync(context, topic);
     }
-    await sleep(CALM_MS);
-    usages.push(usageBetween(before, context.takeSnapshot()));
-    gaps.push(longestGap(acksMs, faultMs));
-    console.error(`    ${faults.signal} ${i + 1} of ${faults.count}: ${gaps.at(-1)!.toFixed(0)} ms`);
-    if (faults.signal === 'SIGKILL') await context.system.revive(victim);
-    else if (!resumed) process.kill(pid, 'SIGCONT');
-    await untilInSync(context, topic);
+  } catch (error) {
+    // Nobody reads the outcome, and the next cluster may listen on the same ports.
+    producer.disconnect().catch(() => undefined);
+    throw error;
+  } finally {
+    sending = false;
+    clearInterval(timer);
   }
-  sending = false;
-  clearInterval(timer);
   await Promise.race([Promise.all(open), sleep(20_000)]);
   const counts = await readBack(context, topic);
   await producer.disconnect();
@@ -226,6 +238,7 @@ function faultCell(id: string, label: string, faults: Faults): Cell {
     label,
     ownCluster: true,
     roundsMax: 1,
+    limitSeconds: 480,
     run: (context) => {
       const isOurs = context.system.name === 'Flotilla';
       return runFaults(context, isOurs ? faults : { ...faults, count: Math.min(OTHERS_COUNT, faults.count) });

@@ -1,4 +1,4 @@
-/** All workloads, in the order in which they run: those that share warm clusters first. */
+/** All workloads, in the order in which they run: those that share warm clusters stand together. */
 import type { Workload } from '../workload.ts';
 import { clients, connections, fanOut } from './clients.ts';
 import { consume } from './consume.ts';
@@ -9,10 +9,11 @@ import { latency } from './latency.ts';
 import { many, restart, start } from './lifecycle.ts';
 import { logSize } from './log-size.ts';
 import { batchSize, brokers, keys, partitions, produce, recordSize } from './produce.ts';
-import { tools } from './tools.ts';
+import { tools, toolsLatency } from './tools.ts';
 
 export const WORKLOADS: readonly Workload[] = [
   latency,
+  toolsLatency,
   produce,
   keys,
   consume,

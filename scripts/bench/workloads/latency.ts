@@ -2,23 +2,46 @@
 import { produceApi } from '../../../src/kafka-protocol/messages/produce.ts';
 import { encodeRecordBatch } from '../../../src/kafka-protocol/records.ts';
 import { Histogram } from '../histogram.ts';
+import { shareOut } from '../leader-lanes.ts';
 import { usageBetween } from '../machine.ts';
 import { openLoop } from '../open-loop.ts';
 import { produceLatency } from '../produce-latency.ts';
-import { produceThroughput, shareOut } from '../produce-throughput.ts';
+import { produceThroughput } from '../produce-throughput.ts';
 import { RawConnection } from '../raw-client.ts';
-import type { Cell, Context, Outcome, Workload } from '../workload.ts';
+import { type Cell, type Context, type Outcome, sleep, syncDisks, type Workload } from '../workload.ts';
 import { cpuPerGigabyte, quantiles, recordsPerSecond, remarkOf, residentMemory } from './figures.ts';
 
 const RECORD_BYTES = 100;
 const PRODUCE_VERSION = 7;
+
+/** Records a second, and seconds: what makes a fresh cluster hot without leaving it much to write back. */
+const HEAT = {
+  short: [[2000, 6]],
+  full: [
+    [2000, 14],
+    [200, 4],
+  ],
+} as const;
+/** The maximum is measured with code that has hardly seen such load before. */
+const MAXIMUM_HEAT_SECONDS = { short: 4, full: 12 };
+/** Pause for what the brokers do after the load of the maximum. */
+const CALM_MS = 5_000;
+
+export async function heatLatency(context: Context): Promise<void> {
+  for (const [recordsPerSecond, seconds] of HEAT[context.scale]) {
+    const { topic, leaders } = await context.createTopic(1, { ready: 'empty' });
+    const load = { topic, recordBytes: RECORD_BYTES, recordsPerSecond, durationMs: seconds * 1000, warmupMs: 0 };
+    await produceLatency({ leaders }, { ...load, takeSnapshot: () => context.takeSnapshot() });
+  }
+  await context.deleteTopics();
+}
 
 function rateCell(rate: number): Cell {
   return {
     id: `latency-${rate}`,
     label: `${RECORD_BYTES} B at ${rate}/s`,
     run: async (context) => {
-      const { topic, leaders } = await context.createTopic(1);
+      const { topic, leaders } = await context.createTopic(1, { ready: 'empty' });
       const result = await produceLatency(
         { leaders },
         {
@@ -50,12 +73,14 @@ async function runHalf(context: Context): Promise<Outcome> {
     ...HALF,
     topic: maximumTopic.topic,
     durationMs: context.seconds * 1000,
-    warmupMs: context.warmupSeconds * 1000,
+    warmupMs: MAXIMUM_HEAT_SECONDS[context.scale] * 1000,
     partitionsPerRequest: HALF.partitions,
     takeSnapshot: () => context.takeSnapshot(),
   });
   await context.deleteTopics();
+  await syncDisks();
   const { topic, leaders } = await context.createTopic(HALF.partitions);
+  await sleep(CALM_MS);
   const recordsPerBatch = HALF.batchBytes / HALF.recordBytes;
   const value = Buffer.alloc(HALF.recordBytes, 'x');
   const timestamp = Date.now();
@@ -111,8 +136,9 @@ async function runHalf(context: Context): Promise<Outcome> {
 export const latency: Workload = {
   name: 'latency',
   about:
-    'Open loop; 1 partition and a record a request, or half of the own maximum with 12 partitions and batches of 16 KB',
+    'Open loop; 1 partition and a record a request, or half of the own maximum with 12 partitions and batches of 16 KB; clusters alone on the machine',
   everyday: true,
+  heatAlone: heatLatency,
   cells: () => [
     rateCell(200),
     rateCell(2000),

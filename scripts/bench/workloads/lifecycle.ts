@@ -161,7 +161,7 @@ export const restart: Workload = {
 async function runMany(context: Context, partitions: number): Promise<Outcome> {
   await startAndSend(context, 'first');
   const createMs = performance.now();
-  const { topic, leaders } = await context.createTopic(partitions, { serveMs: 0 });
+  const { topic, leaders } = await context.createTopic(partitions, { ready: 'led' });
   const createdMs = performance.now() - createMs;
   await sleep(5_000);
   const idle = await idleCpu(context);

@@ -77,6 +77,7 @@ export const logSize: Workload = {
       label: `${megabytes} MB`,
       x: megabytes,
       roundsMax: 1,
+      limitSeconds: 120 + megabytes / 20,
       run: (context) => runLogSize(context, megabytes),
     })),
 };
