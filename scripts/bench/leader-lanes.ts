@@ -14,6 +14,11 @@ export interface Lane {
 const NOT_LEADER_OR_FOLLOWER = 6;
 const UNKNOWN_TOPIC_OR_PARTITION = 3;
 
+/** Whether an error code says that another broker is to be asked, or the same one later. */
+export function isMoved(errorCode: number): boolean {
+  return errorCode === NOT_LEADER_OR_FOLLOWER || errorCode === UNKNOWN_TOPIC_OR_PARTITION;
+}
+
 export class LeaderLanes {
   readonly #topic: string;
   readonly #connectionsPerLeader: number;
@@ -36,10 +41,9 @@ export class LeaderLanes {
     return lanes;
   }
 
-  /** To be told of each refused batch. */
+  /** To be told of each refused partition. */
   refused(errorCode: number): void {
-    if (errorCode !== NOT_LEADER_OR_FOLLOWER && errorCode !== UNKNOWN_TOPIC_OR_PARTITION) return;
-    if (this.#asking !== undefined || this.#closed) return;
+    if (!isMoved(errorCode) || this.#asking !== undefined || this.#closed) return;
     this.#asking = this.#learn()
       .catch((error: Error) => {
         if (!this.#closed) this.#onFailure(error);

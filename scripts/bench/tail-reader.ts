@@ -1,8 +1,8 @@
 /** Consumers that follow the end of partitions with long polls. Batches are walked by their headers only. */
 import { fetchApi } from '../../src/kafka-protocol/messages/fetch.ts';
 import { iterateBatches } from '../../src/kafka-protocol/record-batch.ts';
-import { shareOut } from './leader-lanes.ts';
-import { RawConnection, type TopicLeaders } from './raw-client.ts';
+import { isMoved, type Lane, LeaderLanes } from './leader-lanes.ts';
+import { RETRY_BACKOFF_MS, type TopicLeaders } from './raw-client.ts';
 
 const FETCH_VERSION = 11;
 const FETCH_WAIT_MS = 500;
@@ -25,16 +25,21 @@ export async function tailPartitions(
 ): Promise<TailReader> {
   let closed = false;
   let bytes = 0;
-  const connections: RawConnection[] = [];
-  const loops: Promise<never>[] = [];
-  for (const { endpoint, partitions } of shareOut(target, connectionsPerLeader)) {
-    const connection = await RawConnection.open(endpoint);
-    connections.push(connection);
-    loops.push(follow(connection, partitions));
-  }
-  const failed = Promise.race(loops);
+  const { topic } = target;
+  const offsets = new Map([...target.leaders.keys()].map((partition) => [partition, 0]));
+  let fail: (error: Error) => void = () => undefined;
+  const failed = new Promise<never>((_, reject) => {
+    fail = reject;
+  });
   // Whoever does not ask learns of it from missing records.
   failed.catch(() => undefined);
+  let lanes: LeaderLanes | undefined;
+  const onLane = (lane: Lane): void => {
+    follow(lane).catch((error: Error) => {
+      if (!closed) fail(error);
+    });
+  };
+  lanes = await LeaderLanes.open(target, { topic, connectionsPerLeader, onLane, onFailure: fail });
   return {
     get bytes() {
       return bytes;
@@ -42,42 +47,43 @@ export async function tailPartitions(
     failed,
     close() {
       closed = true;
-      for (const connection of connections) connection.close();
+      lanes.close();
     },
   };
 
-  async function follow(connection: RawConnection, partitions: readonly number[]): Promise<never> {
-    const offsets = new Map(partitions.map((partition) => [partition, 0]));
-    for (;;) {
-      try {
-        await fetchOnce(connection, offsets);
-      } catch (error) {
-        if (!closed) throw error;
-        await new Promise<never>(() => undefined);
-      }
+  async function follow(lane: Lane): Promise<void> {
+    while (!closed) {
+      const isRead = lane.partitions.length > 0 && (await fetchOnce(lane));
+      if (!isRead) await new Promise((resolve) => setTimeout(resolve, RETRY_BACKOFF_MS));
     }
   }
 
-  async function fetchOnce(connection: RawConnection, offsets: Map<number, number>): Promise<void> {
-    const { topic } = target;
-    const { responses } = await connection.request(fetchApi, FETCH_VERSION, {
+  /** False if some partition has moved. */
+  async function fetchOnce(lane: Lane): Promise<boolean> {
+    const { responses } = await lane.connection.request(fetchApi, FETCH_VERSION, {
       maxWaitMs: FETCH_WAIT_MS,
       minBytes: 1,
       maxBytes: FETCH_BYTES,
       topics: [
         {
           topic,
-          partitions: [...offsets].map(([partition, fetchOffset]) => ({
+          partitions: lane.partitions.map((partition) => ({
             partition,
-            fetchOffset,
+            fetchOffset: offsets.get(partition)!,
             partitionMaxBytes: PARTITION_BYTES,
           })),
         },
       ],
       forgottenTopicsData: [],
     });
+    let isRead = true;
     for (const { partitions } of responses) {
       for (const { partitionIndex, errorCode, records } of partitions) {
+        if (isMoved(errorCode)) {
+          lanes?.refused(errorCode);
+          isRead = false;
+          continue;
+        }
         if (errorCode !== 0) throw new Error(`Fetch of ${topic}-${partitionIndex} failed with error ${errorCode}`);
         if (records === null) continue;
         bytes += records.length;
@@ -90,5 +96,6 @@ export async function tailPartitions(
         offsets.set(partitionIndex, next);
       }
     }
+    return isRead;
   }
 }
