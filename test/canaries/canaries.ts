@@ -3,6 +3,8 @@
  * once; when the code moves on and it does not, the canary says so and is adapted. Production code knows nothing of them.
  */
 
+import type { StoryName } from '../simulation/stories/stories.ts';
+
 interface Edit {
   readonly file: string;
   readonly find: string;
@@ -13,8 +15,10 @@ export interface Canary extends Edit {
   readonly name: string;
   /** What is wrong then, and where such a bug was seen. */
   readonly bug: string;
-  /** core: pure Raft cores; raft: cores, driver and WAL with lists; partition: the same with production partitions; cluster: whole brokers and clients. */
-  readonly harness: 'core' | 'raft' | 'partition' | 'cluster';
+  /** core: pure Raft cores; raft: cores, driver and WAL with lists; partition: the same with production partitions; cluster: whole brokers and clients; story: one of test/simulation/stories. */
+  readonly harness: 'core' | 'raft' | 'partition' | 'cluster' | 'story';
+  /** Which story, of that harness. */
+  readonly story?: StoryName;
   /** What else keeps the promise today, taken away as well. */
   readonly also?: readonly Edit[];
 }
@@ -378,7 +382,8 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'catch-up-forgets-leader',
     bug: 'A follower that campaigned in vain refuses the catch-ups of its leader (found by this simulation)',
-    harness: 'cluster',
+    harness: 'story',
+    story: 'campaignBeforeCatchUp',
     file: 'src/raft/catch-up-receiver.ts',
     find: '    if (replica !== undefined) this.#followAgain(peer, replica, item);\n',
     replace: '    void this.#followAgain;\n',
@@ -386,7 +391,8 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'catch-up-never-given-up',
     bug: 'A catch-up whose end did not get through keeps its follower frozen (found by this simulation)',
-    harness: 'cluster',
+    harness: 'story',
+    story: 'leaderBeginsAgain',
     file: 'src/raft/catch-up-receiver.ts',
     find: "    if (before?.isFrom(peer) === true) before.fail('The leader began another one');\n",
     replace: '    void before;\n',

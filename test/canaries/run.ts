@@ -28,6 +28,7 @@ const SIMULATION = 'test/simulation/run.ts';
 /** The program, and its options. */
 const COMMANDS: Record<Canary['harness'], readonly [string, ...string[]]> = {
   core: ['test/canaries/core-seeds.ts'],
+  story: ['test/canaries/story-seeds.ts'],
   raft: [SIMULATION],
   partition: [SIMULATION, '--machines', 'partition'],
   cluster: [SIMULATION, '--cluster', '--repeat-every', '0'],
@@ -113,6 +114,7 @@ function hunt(canary: Canary, program: string): Promise<Outcome> {
   const seeds = Number(values.seeds) * (canary.harness === 'core' ? CORE_SEEDS_FACTOR : 1);
   const range = `${first}..${first + seeds - 1}`;
   const options = COMMANDS[canary.harness].slice(1);
+  if (canary.story !== undefined) options.push('--story', canary.story);
   const child = spawn(process.execPath, ['--max-semi-space-size=32', program, ...options, '--seeds', range], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });

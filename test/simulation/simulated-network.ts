@@ -92,6 +92,9 @@ export class SimulatedNetwork {
   /** Sees every message when it is sent. */
   onSend: (from: BrokerId, to: BrokerId, channel: Channel, bytes: Uint8Array) => void = () => undefined;
 
+  /** Whether a channel has no room at the moment, beside what its budget says: messages of others fill it. Who is refused is not told when there is room again; use it for messages that are not tried again. */
+  isFull: (from: BrokerId, to: BrokerId, channel: Channel) => boolean = () => false;
+
   /** May change a message on its way, in place. */
   onWire: (from: BrokerId, to: BrokerId, channel: Channel, bytes: Uint8Array) => void = () => undefined;
 
@@ -303,6 +306,7 @@ export class SimulatedNetwork {
       lane.refused[channel] = true;
       return false;
     }
+    if (this.isFull(from, to, channel)) return false;
     const bytes = Buffer.concat(pieces);
     this.onSend(from, to, channel, bytes);
     this.onWire(from, to, channel, bytes);

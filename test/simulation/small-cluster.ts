@@ -4,11 +4,18 @@ import type { RaftDriverConfig } from '../../src/raft/raft-driver-config.ts';
 import { brokerId, groupId, replicaId } from '../../src/std/brands.ts';
 import { SeededRandom } from '../../src/std/seeded-random.ts';
 import { RaftOracle } from './raft-oracle.ts';
-import { type MachineKind, SimulatedBroker } from './simulated-broker.ts';
+import { type MachineKind, SimulatedBroker, type SimulatedBrokerOptions } from './simulated-broker.ts';
 import { SimulatedTime } from './simulated-clock.ts';
 import { SimulatedNetwork } from './simulated-network.ts';
 
 const IDS = [1, 2, 3].map(brokerId);
+const WAL = { segmentBytes: 2 ** 20, bytesLimit: 16 * 2 ** 20, cacheBytes: 2 ** 20 };
+
+export interface SmallClusterSizes {
+  readonly wal?: SimulatedBrokerOptions['wal'];
+  /** Bytes under way per (link, direction, channel). */
+  readonly budgetBytes?: number;
+}
 
 /** Three brokers with `groups` groups of three replicas, whose first leaders are spread over them. */
 export async function smallCluster(
@@ -18,10 +25,11 @@ export async function smallCluster(
   machines?: MachineKind,
   /** Takes what a broker fails with; without it any failure ends the test. */
   failed?: (error: unknown, broker: SimulatedBroker) => void,
+  { wal = WAL, budgetBytes }: SmallClusterSizes = {},
 ) {
   const time = new SimulatedTime();
   const random = new SeededRandom(seed);
-  const network = new SimulatedNetwork(time, random.fork());
+  const network = new SimulatedNetwork(time, random.fork(), budgetBytes === undefined ? {} : { budgetBytes });
   const oracle = new RaftOracle();
   let failure: unknown;
   let started = 0;
@@ -34,7 +42,7 @@ export async function smallCluster(
         random: random.fork(),
         brokerId: id,
         peers: IDS.filter((other) => other !== id),
-        wal: { segmentBytes: 2 ** 20, bytesLimit: 16 * 2 ** 20, cacheBytes: 2 ** 20 },
+        wal,
         config,
         machines,
         failed: (error, broker) => {

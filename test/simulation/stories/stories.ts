@@ -1,0 +1,13 @@
+/**
+ * Stories: states that dice reach hardly ever, reached by a script. A seed still chooses latencies and moments, but what happens and in which order is written down. Each one runs production code and rejects with what
+ * went wrong; each is there for a canary that nothing else finds soon (test/canaries).
+ */
+import { campaignBeforeCatchUp } from './campaign-before-catch-up.ts';
+import { leaderBeginsAgain } from './leader-begins-again.ts';
+
+export const STORIES = { campaignBeforeCatchUp, leaderBeginsAgain } as const satisfies Record<
+  string,
+  (seed: number) => Promise<void>
+>;
+
+export type StoryName = keyof typeof STORIES;
