@@ -48,6 +48,29 @@ describe('SimulatedTime', () => {
     await expect(time.drain()).rejects.toThrow('broken');
   });
 
+  it('what comes right after a resume does not overtake what came during the pause, even in several pauses', async () => {
+    const time = new SimulatedTime();
+    const machine = time.machine();
+    const seen: string[] = [];
+    const note = (name: string) => () => seen.push(name);
+    machine.pause();
+    machine.deliver(note('first'));
+    machine.deliver(note('second'));
+    time.after(5, note('other'));
+    // Scheduled before the resume and due at the same instant: a byte stream's next chunk.
+    time.after(5, () => machine.deliver(note('third')));
+    time.after(5, () => {
+      machine.resume();
+      machine.deliver(note('fourth'));
+      machine.pause();
+    });
+    time.after(6, () => machine.deliver(note('fifth')));
+    time.after(7, () => machine.resume());
+    time.after(7, () => machine.deliver(note('sixth')));
+    await time.drain();
+    expect(seen).toEqual(['other', 'first', 'second', 'third', 'fourth', 'fifth', 'sixth']);
+  });
+
   it('a paused machine runs its events on resume, a killed one never', async () => {
     const time = new SimulatedTime();
     const machine = time.machine({ monotonicOffsetMs: 7 });

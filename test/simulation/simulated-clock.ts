@@ -208,7 +208,9 @@ export class SimulatedMachineTime implements Clock, Timers {
   /** Added to the wall clock; a test may make it jump at any time. */
   wallOffsetMs: number;
   #state: 'running' | 'paused' | 'killed' = 'running';
-  #held: (() => void)[] = [];
+  /** What came while it was paused, and since then until all of that has run: a stream's bytes stay in order. */
+  readonly #held: (() => void)[] = [];
+  #catchingUp = false;
 
   constructor(time: SimulatedTime, options: { wallOffsetMs?: number; monotonicOffsetMs?: number; rate?: number }) {
     this.#time = time;
@@ -239,14 +241,15 @@ export class SimulatedMachineTime implements Clock, Timers {
 
   /** Runs something that came from outside (a disk completion, a message) as this process would see it: now, on resume, or never. */
   deliver(callback: () => void): void {
-    if (this.#state === 'running') callback();
-    else if (this.#state === 'paused') this.#held.push(callback);
+    if (this.#state === 'killed') return;
+    if (this.#state === 'paused' || this.#catchingUp) this.#held.push(callback);
+    else callback();
   }
 
   /** The time of an event of this process has come. One that is held can still be canceled. */
   run(event: ScheduledEvent): void {
-    if (this.#state === 'running') event.callback?.();
-    else if (this.#state === 'paused') this.#held.push(() => event.callback?.());
+    if (this.#state === 'running' && !this.#catchingUp) event.callback?.();
+    else this.deliver(() => event.callback?.());
   }
 
   pause(): void {
@@ -256,14 +259,24 @@ export class SimulatedMachineTime implements Clock, Timers {
   resume(): void {
     if (this.#state !== 'paused') return;
     this.#state = 'running';
-    const held = this.#held;
-    this.#held = [];
-    // One event each, so that promise jobs are drained between them.
-    for (const callback of held) this.#time.soon(() => this.deliver(callback));
+    if (this.#catchingUp || this.#held.length === 0) return;
+    this.#catchingUp = true;
+    this.#time.soon(() => this.#runHeld());
+  }
+
+  /** One event each, so that promise jobs are drained between them. */
+  #runHeld(): void {
+    const next = this.#state === 'running' ? this.#held.shift() : undefined;
+    if (next === undefined) {
+      this.#catchingUp = false;
+      return;
+    }
+    next();
+    this.#time.soon(() => this.#runHeld());
   }
 
   kill(): void {
     this.#state = 'killed';
-    this.#held = [];
+    this.#held.length = 0;
   }
 }
