@@ -200,15 +200,25 @@ function select(): { workload: Workload; cells: readonly Cell[] }[] {
       cells: workload.cells(scale),
     }));
   }
-  return wanted.map((name) => {
-    for (const workload of WORKLOADS) {
-      if (workload.name === name) return { workload, cells: workload.cells(scale) };
-      // A single cell may be one that only the full variant has.
-      const cell = [...workload.cells(scale), ...workload.cells('full')].find(({ id }) => id === name);
-      if (cell !== undefined) return { workload, cells: [cell] };
-    }
-    throw new Error(`There is no workload or cell "${name}"; --list shows them`);
-  });
+  const selection: { workload: Workload; cells: Cell[] }[] = [];
+  for (const name of wanted) {
+    const { workload, cells } = find(name);
+    const last = selection.at(-1);
+    // Cells of a workload stay together: they may share a cluster.
+    if (last?.workload === workload) last.cells.push(...cells);
+    else selection.push({ workload, cells: [...cells] });
+  }
+  return selection;
+}
+
+function find(name: string): { workload: Workload; cells: readonly Cell[] } {
+  for (const workload of WORKLOADS) {
+    if (workload.name === name) return { workload, cells: workload.cells(scale) };
+    // A single cell may be one that only the full variant has.
+    const cell = [...workload.cells(scale), ...workload.cells('full')].find(({ id }) => id === name);
+    if (cell !== undefined) return { workload, cells: [cell] };
+  }
+  throw new Error(`There is no workload or cell "${name}"; --list shows them`);
 }
 
 async function kindsOf(directory: string, peerScript: string | undefined): Promise<SystemKind[]> {
