@@ -21,7 +21,7 @@ import { WORKLOADS } from './workloads/index.ts';
 
 const FSYNC_PORT_OFFSET = 200;
 /** Twice, with large and with small batches, and half as long reading. */
-const HEAT_SECONDS = 12;
+const HEAT_SECONDS = 10;
 const AGAIN_MAX = 10;
 const MARK_BEGIN = '<!-- bench: begin -->';
 const MARK_END = '<!-- bench: end -->';
@@ -34,6 +34,7 @@ interface Options {
   readonly seconds?: number;
   readonly warmupSeconds?: number;
   readonly again?: number;
+  readonly minutes?: number;
   readonly peerScript?: string;
   readonly peer: 'default' | 'fsync' | 'both' | 'none';
   readonly fsyncProperty: string;
@@ -68,6 +69,7 @@ const options = new Command()
   .option('--seconds <N>', 'length of a measured stretch (default: 8, with --short 4)', Number)
   .option('--warmup-seconds <N>', 'load before each stretch (default: 2, with --short 1)', Number)
   .option('--again <N>', 'so many runs that were not quiet are done once more (default: 10, with --short 0)', Number)
+  .option('--minutes <N>', 'no run begins after so many minutes; what is left counts as failed', Number)
   .option('--peer-script <PATH>', 'script of the system to compare with; without it only Flotilla is measured')
   .addOption(
     new Option('--peer <VARIANT>', 'as it comes, with an fsync before each acknowledgement, both, or only its tools')
@@ -132,6 +134,7 @@ async function measure(): Promise<void> {
     warmupSeconds: options.warmupSeconds ?? (scale === 'short' ? 1 : 2),
     heatSeconds: scale === 'short' ? seconds : HEAT_SECONDS,
     againMax: options.again ?? (scale === 'short' ? 0 : AGAIN_MAX),
+    limitMinutes: options.minutes ?? Number.POSITIVE_INFINITY,
     replicationFactor: options.replicationFactor,
     directory: join(directory, 'files'),
     toolScript: peerScript,

@@ -45,6 +45,8 @@ export interface RunnerOptions {
   readonly toolScript: string | undefined;
   /** So many runs in all that were not quiet are done once more. */
   readonly againMax: number;
+  /** After so many no run begins. */
+  readonly limitMinutes: number;
   /** Called after each run. */
   readonly save: () => void;
 }
@@ -70,7 +72,8 @@ export class Runner {
     selection: readonly { readonly workload: Workload; readonly cells: readonly Cell[] }[],
     results: Results,
   ): Promise<void> {
-    const { kinds, rounds } = this.#options;
+    const { kinds, rounds, limitMinutes } = this.#options;
+    const limitMs = performance.now() + limitMinutes * 60_000;
     for (const [at, { workload, cells }] of selection.entries()) {
       const cellResults = new Map<Cell, CellResult>();
       for (const cell of cells) {
@@ -84,6 +87,10 @@ export class Runner {
         for (const { cell, kind } of turnsOf(workload, cells, order)) {
           if (round >= (cell.roundsMax ?? rounds)) continue;
           this.#progress = `${at + 1}/${selection.length} ${cell.id}, round ${round + 1}/${rounds}, ${kind.name}`;
+          if (performance.now() > limitMs) {
+            cellResults.get(cell)!.failures?.push({ system: kind.name, round, error: 'Not run: the time was up' });
+            continue;
+          }
           await this.#attempt(workload, cell, kind, round, cellResults.get(cell)!);
           this.#options.save();
         }

@@ -55,7 +55,7 @@ export const consume: Workload = {
   about: `${PARTITIONS} partitions from the beginning`,
   everyday: true,
   cells: (scale) => {
-    const large = scale === 'short' ? 400 : 1500;
+    const large = scale === 'short' ? 400 : 1000;
     return [
       consumeCell('hot', 'newest records', 48, false),
       consumeCell('cached', 'files in the page cache', large, false),

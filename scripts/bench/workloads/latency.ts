@@ -142,6 +142,6 @@ export const latency: Workload = {
   cells: () => [
     rateCell(200),
     rateCell(2000),
-    { id: 'latency-half', label: 'at half of the own maximum', run: runHalf },
+    { id: 'latency-half', label: 'at half of the own maximum', roundsMax: 1, run: runHalf },
   ],
 };

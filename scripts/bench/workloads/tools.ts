@@ -9,7 +9,7 @@ const NO_TOOLS = 'The tools are in the script of the peer: --peer-script';
 const RECORD_BYTES = 1024;
 /** The tool's own virtual machine starts cold, on the cores that the brokers need: what it does in the first seconds does not count. */
 const TOOL_HEAT_SECONDS = { short: 5, full: 10 };
-const MEASURED_SECONDS = { short: 5, full: 20 };
+const MEASURED_SECONDS = { short: 5, full: 15 };
 /** A tool reports every 5 s, if something was acknowledged. */
 const REPORT_SECONDS_MAX = 30;
 /** Nobody sends so many; the tool is ended when enough was seen. */
