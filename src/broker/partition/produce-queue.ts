@@ -314,6 +314,7 @@ const UNKNOWN_CODES: ReadonlySet<ErrorCode> = new Set([
 
 const REJECTIONS: ReadonlyMap<ErrorCode, string> = new Map([
   [ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, 'The sequence does not follow the last one of this producer'],
+  [ErrorCode.DUPLICATE_SEQUENCE_NUMBER, 'The batch was appended before, and its offset is no longer remembered'],
   [ErrorCode.INVALID_PRODUCER_EPOCH, 'A newer epoch of this producer was seen'],
 ]);
 

@@ -31,7 +31,30 @@ describe('ProducerStates', () => {
     for (let i = 1; i < 6; i++) {
       expect(states.check(batch(1, i * 2, 2))).toMatchObject({ kind: 'duplicate', original: { baseOffset: i * 10 } });
     }
-    expect(append(states, batch(1, 0, 2), 99)).toBe(`refused ${ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER}`);
+    expect(append(states, batch(1, 0, 2), 99)).toBe(`refused ${ErrorCode.DUPLICATE_SEQUENCE_NUMBER}`);
+  });
+
+  it('knows batches older than that for duplicates only if it saw the epoch from its beginning', () => {
+    const states = new ProducerStates();
+    append(states, batch(1, 0), 0, 100);
+    states.expire(101, 0, 200);
+    for (let i = 0; i < 6; i++) expect(append(states, batch(1, 10 + i), i)).toBe('append');
+    // 9 may never have come; 10 did, but the beginning of what came is not known.
+    expect(append(states, batch(1, 9), 9)).toBe('refused 45');
+    expect(append(states, batch(1, 10), 9)).toBe('refused 45');
+    for (let i = 0; i < 6; i++) expect(append(states, batch(1, i, 1, 1), i)).toBe('append');
+    expect(append(states, batch(1, 0, 1, 1), 9)).toBe('refused 46');
+    // Partly below the window: no client cuts a batch anew.
+    expect(append(states, batch(1, 0, 2, 1), 9)).toBe('refused 45');
+  });
+
+  it('does not take the sequences behind the wrap for old ones', () => {
+    const states = new ProducerStates();
+    append(states, batch(1, 0, 2 ** 30 + 1), 0);
+    append(states, batch(1, 2 ** 30 + 1, 2 ** 30 - 10), 1);
+    for (let i = 0; i < 5; i++) append(states, batch(1, SEQUENCE_MAX - 8 + i), 2 + i);
+    expect(append(states, batch(1, 3), 9)).toBe('refused 45');
+    expect(append(states, batch(1, SEQUENCE_MAX - 9), 9)).toBe('refused 46');
   });
 
   it('refuses gaps, and a batch that repeats only a part', () => {
@@ -186,7 +209,12 @@ class NaiveProducers {
     if (last === undefined) allowed = next.baseSequence === 0 || this.#forgotten.some((id) => id >= next.producerId);
     else if (next.producerEpoch > last.producerEpoch) allowed = next.baseSequence === 0;
     else allowed = next.baseSequence === last.baseSequence + last.lastOffsetDelta + 1;
-    if (!allowed) return 45;
+    if (!allowed) {
+      const known = history.filter((entry) => entry.batch.producerEpoch === next.producerEpoch);
+      const end = next.baseSequence + next.lastOffsetDelta;
+      const isOld = known[0]?.batch.baseSequence === 0 && end < window[0]!.batch.baseSequence;
+      return isOld ? 46 : 45;
+    }
     this.#history.push({ batch: next, offset, time });
     return 'append';
   }

@@ -3,7 +3,8 @@
  *
  * Applied state: a pure function of the commands applied. Per producer id: its epoch, its last five batches (as many as a client may have in flight) and when it was last
  * heard of. Unlike Kafka, an unknown producer must begin at sequence 0: otherwise, when a leader changes, the second of two pipelined batches could be taken before the first
- * one is repeated. Only an id that may have been forgotten here, one up to the highest forgotten id, may resume anywhere.
+ * one is repeated. Only an id that may have been forgotten here, one up to the highest forgotten id, may resume anywhere. A repeated batch older than the five is known for what it is,
+ * although its offset is not, if all sequences of the epoch were seen from 0 on: a client whose oldest batch timed out twice has had more than five behind it.
  */
 import type { ByteReader } from '../../kafka-protocol/byte-reader.ts';
 import type { ByteWriter } from '../../kafka-protocol/byte-writer.ts';
@@ -12,6 +13,8 @@ import { ErrorCode } from '../../kafka-protocol/error-codes.ts';
 const SEQUENCE_MAX = 0x7fff_ffff;
 /** Batches of one producer that a retry is recognized among; clients keep at most five requests in flight. */
 const WINDOW_BATCHES = 5;
+
+const OLD_DUPLICATE_DISTANCE_MAX = 2 ** 30;
 
 export interface RememberedBatch {
   readonly firstSequence: number;
@@ -23,6 +26,8 @@ export interface RememberedBatch {
 
 interface ProducerState {
   epoch: number;
+  /** The epoch began at sequence 0 here, so that everything below the last sequence was appended. */
+  isFromStart: boolean;
   /** Largest command time seen when this producer last wrote, -1 if none was known. */
   lastTimeMs: number;
   /** Oldest first. */
@@ -44,12 +49,21 @@ export type SequenceVerdict =
 
 const APPEND: SequenceVerdict = { kind: 'append' };
 const OUT_OF_ORDER: SequenceVerdict = { kind: 'refused', errorCode: ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER };
+/** Clients take it for an acknowledgement without an offset. */
+const OLD_DUPLICATE: SequenceVerdict = { kind: 'refused', errorCode: ErrorCode.DUPLICATE_SEQUENCE_NUMBER };
 const FENCED: SequenceVerdict = { kind: 'refused', errorCode: ErrorCode.INVALID_PRODUCER_EPOCH };
 
 /** Sequence of the last record of a batch; sequences wrap to 0 after 2^31 - 1 and are never negative. */
 export function lastSequenceOf(baseSequence: number, lastOffsetDelta: number): number {
   const last = baseSequence + lastOffsetDelta;
   return last > SEQUENCE_MAX ? last - SEQUENCE_MAX - 1 : last;
+}
+
+/** Below the window, and near enough not to be one that comes after the sequences have wrapped. */
+function isOldDuplicate(state: ProducerState, baseSequence: number, lastSequence: number): boolean {
+  const oldest = state.batches[0]!.firstSequence;
+  const isBelow = baseSequence <= lastSequence && lastSequence < oldest;
+  return state.isFromStart && isBelow && oldest - baseSequence < OLD_DUPLICATE_DISTANCE_MAX;
 }
 
 function lastOffsetOf(state: ProducerState): number {
@@ -90,17 +104,24 @@ export class ProducerStates {
       }
     }
     const previous = state.batches.at(-1)!.lastSequence;
-    return baseSequence === (previous === SEQUENCE_MAX ? 0 : previous + 1) ? APPEND : OUT_OF_ORDER;
+    if (baseSequence === (previous === SEQUENCE_MAX ? 0 : previous + 1)) return APPEND;
+    return isOldDuplicate(state, baseSequence, lastSequence) ? OLD_DUPLICATE : OUT_OF_ORDER;
   }
 
   /** Remembers a batch that {@link check} let pass, at the offset it was given. */
   didAppend(batch: SequencedBatch, baseOffset: number, logAppendTimeMs: number, timeMs: number): void {
     let state = this.#producers.get(batch.producerId);
     if (state === undefined) {
-      state = { epoch: batch.producerEpoch, lastTimeMs: timeMs, batches: [] };
+      state = {
+        epoch: batch.producerEpoch,
+        isFromStart: batch.baseSequence === 0,
+        lastTimeMs: timeMs,
+        batches: [],
+      };
       this.#producers.set(batch.producerId, state);
     } else if (batch.producerEpoch !== state.epoch) {
       state.epoch = batch.producerEpoch;
+      state.isFromStart = batch.baseSequence === 0;
       state.batches.length = 0;
     }
     if (state.batches.length === WINDOW_BATCHES) state.batches.shift();
@@ -151,6 +172,7 @@ export class ProducerStates {
     for (const [producerId, state] of [...this.#producers].sort(([a], [b]) => a - b)) {
       writer.int64(producerId);
       writer.int16(state.epoch);
+      writer.int8(state.isFromStart ? 1 : 0);
       writer.int64(state.lastTimeMs);
       writer.int8(state.batches.length);
       for (const batch of state.batches) {
@@ -167,7 +189,12 @@ export class ProducerStates {
     states.#highestExpiredId = reader.int64();
     for (let left = reader.int32(); left > 0; left--) {
       const producerId = reader.int64();
-      const state: ProducerState = { epoch: reader.int16(), lastTimeMs: reader.int64(), batches: [] };
+      const state: ProducerState = {
+        epoch: reader.int16(),
+        isFromStart: reader.int8() === 1,
+        lastTimeMs: reader.int64(),
+        batches: [],
+      };
       for (let batches = reader.int8(); batches > 0; batches--) {
         state.batches.push({
           firstSequence: reader.int32(),
