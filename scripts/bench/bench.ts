@@ -20,8 +20,8 @@ import { type Cell, type Scale, sleep, type Workload } from './workload.ts';
 import { WORKLOADS } from './workloads/index.ts';
 
 const FSYNC_PORT_OFFSET = 200;
-/** Twice, with large and with small batches, and half as long reading. */
-const HEAT_SECONDS = 10;
+/** Of each stretch of load that heats a cluster. */
+const HEAT_SECONDS = 5;
 const AGAIN_MAX = 10;
 const MARK_BEGIN = '<!-- bench: begin -->';
 const MARK_END = '<!-- bench: end -->';

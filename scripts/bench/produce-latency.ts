@@ -1,6 +1,6 @@
 /**
  * Open loop: records come at their times whatever the brokers do. They leave as a client without linger sends them: at once while fewer than five requests are open, otherwise they wait for the next
- * answer and leave together. One partition (0); a consumer on a connection of its own reads along with long polls.
+ * answer and leave together. One partition (0); a consumer on a connection of its own may read along with long polls.
  */
 import { produceApi } from '../../src/kafka-protocol/messages/produce.ts';
 import { encodeRecordBatch } from '../../src/kafka-protocol/records.ts';
@@ -17,6 +17,8 @@ export interface LatencyOptions {
   readonly recordsPerSecond: number;
   readonly durationMs: number;
   readonly warmupMs: number;
+  /** Whether a consumer reads along; it costs the leader about as much as the producer. */
+  readonly consume: boolean;
   readonly takeSnapshot: () => CpuSnapshot;
 }
 
@@ -25,7 +27,7 @@ export interface LatencyResult {
   readonly errors: ReadonlyMap<number, number>;
   /** From sending to the acknowledgement. */
   readonly acknowledged: Quantiles;
-  /** From sending until the consumer has it. */
+  /** From sending until the consumer has it; of nothing without a consumer. */
   readonly consumed: Quantiles;
   readonly before: CpuSnapshot;
   readonly after: CpuSnapshot;
@@ -54,14 +56,16 @@ export async function produceLatency(target: TopicLeaders, options: LatencyOptio
   const readAll = new Promise<void>((resolve) => {
     allRead = resolve;
   });
-  const reader = await tailPartitions({ leaders: new Map([[0, leader]]), topic: options.topic }, (_, first, last) => {
-    const nowMs = performance.now();
-    for (let offset = first; offset <= last; offset++) {
-      if (offset >= warmup && offset < total) consumed.record(nowMs - dueMs[offset]!);
-      if (offset === total - 1) allRead();
-    }
-  });
-  const reading = Promise.race([readAll, reader.failed]);
+  const reader = options.consume
+    ? await tailPartitions({ leaders: new Map([[0, leader]]), topic: options.topic }, (_, first, last) => {
+        const nowMs = performance.now();
+        for (let offset = first; offset <= last; offset++) {
+          if (offset >= warmup && offset < total) consumed.record(nowMs - dueMs[offset]!);
+          if (offset === total - 1) allRead();
+        }
+      })
+    : undefined;
+  const reading = reader === undefined ? Promise.resolve() : Promise.race([readAll, reader.failed]);
   await new Promise<void>((resolve, reject) => {
     let came = 0;
     let left = 0;
@@ -107,7 +111,7 @@ export async function produceLatency(target: TopicLeaders, options: LatencyOptio
   if (errors.size === 0) await reading;
   const after = options.takeSnapshot();
   producer.close();
-  reader.close();
+  reader?.close();
   return {
     records: acknowledged.count,
     errors,

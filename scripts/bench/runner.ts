@@ -310,13 +310,25 @@ function turnsOf(
   });
 }
 
-/** Large and small batches over partitions of all brokers, and reading. V8 and the JVM compile what is hot within the first 15 to 20 s of it. */
+/** Stretches of load of each shape while a cluster gets faster: what V8 and the JVM compile takes longer the fewer cores there are. */
+const HEAT_STRETCHES_MAX = 5;
+const FASTER = 1.07;
+
+/** Large and small batches over partitions of all brokers, and reading; no stretch counts. */
 async function heatThroughput(context: Context): Promise<void> {
-  await runProduce(context, { partitions: 12, recordBytes: 1024, batchBytes: 65_536 });
-  await context.deleteTopics();
-  await runConsume(context, { megabytes: 48, seconds: context.seconds / 4, evict: false });
-  await runProduce(context, { partitions: 12, recordBytes: 1024, batchBytes: 4096, partitionsPerRequest: 12 });
-  await context.deleteTopics();
+  const stretches = context.scale === 'short' ? { min: 1, max: 1 } : { min: 2, max: HEAT_STRETCHES_MAX };
+  for (const load of [{ batchBytes: 65_536 }, { batchBytes: 4096, partitionsPerRequest: 12 }]) {
+    let best = 0;
+    for (let stretch = 1; stretch <= stretches.max; stretch++) {
+      const { figures } = await runProduce(context, { partitions: 12, recordBytes: 1024, ...load });
+      await context.deleteTopics();
+      const { value } = figures.find(({ name }) => name === 'throughput')!;
+      if (stretch >= stretches.min && value < best * FASTER) break;
+      best = Math.max(best, value);
+    }
+    await runConsume(context, { megabytes: 48, seconds: context.seconds / 4, evict: false });
+    await context.deleteTopics();
+  }
 }
 
 async function limited<T>(work: Promise<T>, seconds: number, what: string): Promise<T> {

@@ -1,11 +1,12 @@
 /** Open-loop latency: single records at fixed rates, and batches at half of what the system could take. */
+import { availableParallelism } from 'node:os';
 import { produceApi } from '../../../src/kafka-protocol/messages/produce.ts';
 import { encodeRecordBatch } from '../../../src/kafka-protocol/records.ts';
 import { Histogram } from '../histogram.ts';
 import { shareOut } from '../leader-lanes.ts';
 import { usageBetween } from '../machine.ts';
 import { openLoop } from '../open-loop.ts';
-import { produceLatency } from '../produce-latency.ts';
+import { type LatencyResult, produceLatency } from '../produce-latency.ts';
 import { produceThroughput } from '../produce-throughput.ts';
 import { RawConnection } from '../raw-client.ts';
 import { type Cell, type Context, type Outcome, sleep, syncDisks, type Workload } from '../workload.ts';
@@ -14,25 +15,53 @@ import { cpuPerGigabyte, quantiles, recordsPerSecond, remarkOf, residentMemory }
 const RECORD_BYTES = 100;
 const PRODUCE_VERSION = 7;
 
-/** Records a second, and seconds: what makes a fresh cluster hot without leaving it much to write back. */
-const HEAT = {
-  short: [[2000, 6]],
-  full: [
-    [2000, 14],
-    [200, 4],
-  ],
-} as const;
+/**
+ * A fresh cluster is hot when it has stopped to compile: when it is not busy with a load that it should hardly feel, and not less busy than in the stretch before. Three Java virtual machines on two
+ * cores need most of a minute for that, and their latency is ten times as long until then.
+ */
+const HEAT_RATE = 2000;
+const HEAT_STRETCH_SECONDS = 5;
+const HEAT_STRETCHES = { short: { min: 1, max: 2 }, full: { min: 3, max: 12 } };
+/** Of all cores. */
+const BUSY_SHARE = 0.5;
+const STEADY_SHARE = 0.93;
 /** The maximum is measured with code that has hardly seen such load before. */
-const MAXIMUM_HEAT_SECONDS = { short: 4, full: 12 };
+const MAXIMUM_HEAT_SECONDS = { short: 4, full: 15 };
 /** Pause for what the brokers do after the load of the maximum. */
 const CALM_MS = 5_000;
 
+/** One stretch on a topic of its own, the first seconds of which do not count. */
+async function measureRate(
+  context: Context,
+  load: { readonly rate: number; readonly seconds: number; readonly warmupSeconds: number; readonly consume: boolean },
+): Promise<LatencyResult> {
+  const { topic, leaders } = await context.createTopic(1, { ready: 'empty' });
+  return produceLatency(
+    { leaders },
+    {
+      topic,
+      recordBytes: RECORD_BYTES,
+      recordsPerSecond: load.rate,
+      durationMs: load.seconds * 1000,
+      warmupMs: load.warmupSeconds * 1000,
+      consume: load.consume,
+      takeSnapshot: () => context.takeSnapshot(),
+    },
+  );
+}
+
 export async function heatLatency(context: Context): Promise<void> {
-  for (const [recordsPerSecond, seconds] of HEAT[context.scale]) {
-    const { topic, leaders } = await context.createTopic(1, { ready: 'empty' });
-    const load = { topic, recordBytes: RECORD_BYTES, recordsPerSecond, durationMs: seconds * 1000, warmupMs: 0 };
-    await produceLatency({ leaders }, { ...load, takeSnapshot: () => context.takeSnapshot() });
+  const { min, max } = HEAT_STRETCHES[context.scale];
+  const load = { seconds: HEAT_STRETCH_SECONDS, warmupSeconds: 0, consume: true };
+  let lastShare = 1;
+  for (let stretch = 1; stretch <= max; stretch++) {
+    const { before, after } = await measureRate(context, { ...load, rate: HEAT_RATE });
+    const { brokersSeconds, elapsedMs } = usageBetween(before, after);
+    const share = (brokersSeconds * 1000) / elapsedMs / availableParallelism();
+    if (stretch >= min && share < BUSY_SHARE && share > lastShare * STEADY_SHARE) break;
+    lastShare = share;
   }
+  await measureRate(context, { ...load, rate: 200 });
   await context.deleteTopics();
 }
 
@@ -41,25 +70,21 @@ function rateCell(rate: number): Cell {
     id: `latency-${rate}`,
     label: `${RECORD_BYTES} B at ${rate}/s`,
     run: async (context) => {
-      const { topic, leaders } = await context.createTopic(1, { ready: 'empty' });
-      const result = await produceLatency(
-        { leaders },
-        {
-          topic,
-          recordBytes: RECORD_BYTES,
-          recordsPerSecond: rate,
-          durationMs: context.seconds * 1000,
-          warmupMs: context.warmupSeconds * 1000,
-          takeSnapshot: () => context.takeSnapshot(),
-        },
-      );
-      const usage = usageBetween(result.before, result.after);
-      const figures = [
-        ...quantiles('acknowledged', result.acknowledged),
-        ...quantiles('end to end', result.consumed),
-        ...residentMemory(context),
-      ];
-      return { usage, remark: remarkOf(result.errors), figures };
+      const { seconds, warmupSeconds } = context;
+      const alone = await measureRate(context, { rate, seconds, warmupSeconds, consume: false });
+      const read = await measureRate(context, { rate, seconds, warmupSeconds, consume: true });
+      const errors = new Map(alone.errors);
+      for (const [code, count] of read.errors) errors.set(code, (errors.get(code) ?? 0) + count);
+      return {
+        usage: usageBetween(alone.before, read.after),
+        remark: remarkOf(errors),
+        figures: [
+          ...quantiles('acknowledged', alone.acknowledged),
+          ...quantiles('end to end', read.consumed),
+          ...quantiles('acknowledged beside a consumer', read.acknowledged).slice(0, 2),
+          ...residentMemory(context),
+        ],
+      };
     },
   };
 }
