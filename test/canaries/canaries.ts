@@ -228,6 +228,13 @@ export const CANARIES: readonly Canary[] = [
     file: 'src/broker/partition/producer-states.ts',
     find: 'if (state.batches.length === WINDOW_BATCHES) state.batches.shift();',
     replace: 'if (state.batches.length === 1) state.batches.shift();',
+    also: [
+      {
+        file: 'src/broker/partition/producer-states.ts',
+        find: 'return state.isFromStart && isBelow',
+        replace: 'return !state.isFromStart && isBelow',
+      },
+    ],
   },
   {
     name: 'producers-not-in-checkpoint',
@@ -264,7 +271,8 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'stale-offset-fetch',
     bug: 'OffsetFetch is answered without a confirmation of leadership (Redpanda 2597)',
-    harness: 'cluster',
+    harness: 'story',
+    story: 'staleCoordinator',
     file: 'src/broker/groups/group-shard.ts',
     find: 'this.#log.readBarrier((confirmed) => done(confirmed ? this.availability() : ErrorCode.NOT_COORDINATOR));',
     replace: 'done(this.availability());',
@@ -374,10 +382,13 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'follower-ahead-stops-leader',
     bug: 'A leader stops when a follower applied more than it did yet (found by this simulation)',
-    harness: 'cluster',
+    harness: 'story',
+    story: 'followerAhead',
     file: 'src/broker/partition/partition-state-machine.ts',
     find: 'if (logEndOffset > cut.endOffset) return undefined;',
     replace: "if (logEndOffset > cut.endOffset) throw new Error('Not applied here');",
+    // A leader asks a follower that lacks nothing for its position only if it probes from the beginning.
+    also: [PROBE_FROM_THE_BEGINNING],
   },
   {
     name: 'catch-up-forgets-leader',

@@ -3,11 +3,15 @@
  * went wrong; each is there for a canary that nothing else finds soon (test/canaries).
  */
 import { campaignBeforeCatchUp } from './campaign-before-catch-up.ts';
+import { followerAhead } from './follower-ahead.ts';
 import { leaderBeginsAgain } from './leader-begins-again.ts';
+import { staleCoordinator } from './stale-coordinator.ts';
 
-export const STORIES = { campaignBeforeCatchUp, leaderBeginsAgain } as const satisfies Record<
-  string,
-  (seed: number) => Promise<void>
->;
+export const STORIES = {
+  campaignBeforeCatchUp,
+  followerAhead,
+  leaderBeginsAgain,
+  staleCoordinator,
+} as const satisfies Record<string, (seed: number) => Promise<void>>;
 
 export type StoryName = keyof typeof STORIES;
