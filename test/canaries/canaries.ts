@@ -365,7 +365,8 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'leader-decides-early',
     bug: 'A leader is ready before what earlier leaders committed is applied (Redpanda 5025, 10921, 13614)',
-    harness: 'cluster',
+    harness: 'story',
+    story: 'earlyCoordinator',
     file: 'src/raft/core/replica.ts',
     find: "return this.role.kind === 'leader' && this.ownTermCommitted && this.appliedIndex >= this.role.ownTermIndex;",
     replace: "return this.role.kind === 'leader';",

@@ -3,12 +3,14 @@
  * went wrong; each is there for a canary that nothing else finds soon (test/canaries).
  */
 import { campaignBeforeCatchUp } from './campaign-before-catch-up.ts';
+import { earlyCoordinator } from './early-coordinator.ts';
 import { followerAhead } from './follower-ahead.ts';
 import { leaderBeginsAgain } from './leader-begins-again.ts';
 import { staleCoordinator } from './stale-coordinator.ts';
 
 export const STORIES = {
   campaignBeforeCatchUp,
+  earlyCoordinator,
   followerAhead,
   leaderBeginsAgain,
   staleCoordinator,
