@@ -311,7 +311,7 @@ function turnsOf(
 }
 
 /** Stretches of load of each shape while a cluster gets faster: what V8 and the JVM compile takes longer the fewer cores there are. */
-const HEAT_STRETCHES_MAX = 5;
+const HEAT_STRETCHES_MAX = 4;
 const FASTER = 1.07;
 
 /** Large and small batches over partitions of all brokers, and reading; no stretch counts. */

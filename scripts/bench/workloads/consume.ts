@@ -46,6 +46,8 @@ function consumeCell(id: string, label: string, megabytes: number, evict: boolea
   return {
     id: `consume-${id}`,
     label: `${label} (${megabytes} MB)`,
+    // To write so much takes longer than to read it.
+    ...(megabytes > 100 ? { roundsMax: 1 } : {}),
     run: (context) => runConsume(context, { megabytes, seconds: context.seconds / 2, evict }),
   };
 }

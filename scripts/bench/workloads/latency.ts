@@ -21,7 +21,7 @@ const PRODUCE_VERSION = 7;
  */
 const HEAT_RATE = 2000;
 const HEAT_STRETCH_SECONDS = 5;
-const HEAT_STRETCHES = { short: { min: 1, max: 2 }, full: { min: 3, max: 12 } };
+const HEAT_STRETCHES = { short: { min: 1, max: 2 }, full: { min: 3, max: 8 } };
 /** Of all cores. */
 const BUSY_SHARE = 0.5;
 const STEADY_SHARE = 0.93;

@@ -140,6 +140,7 @@ function toolsCell(partitions: number): Cell {
   return {
     id: `tools-${partitions}`,
     label: `${partitions} partition${partitions === 1 ? '' : 's'}`,
+    roundsMax: 1,
     run: (context) => runTools(context, partitions),
   };
 }
