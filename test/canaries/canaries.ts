@@ -289,7 +289,8 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'replica-directory-by-name',
     bug: 'A recreated topic finds the files of the one before (KAFKA-14616, ra)',
-    harness: 'cluster',
+    harness: 'story',
+    story: 'recreatedTopic',
     file: 'src/broker/partition/log-files.ts',
     // biome-ignore lint/suspicious/noTemplateCurlyInString: it is source text
     find: '-${partition}.${replicaId}`;',
