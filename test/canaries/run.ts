@@ -33,6 +33,7 @@ const COMMANDS: Record<Canary['harness'], readonly [string, ...string[]]> = {
   partition: [SIMULATION, '--machines', 'partition'],
   cluster: [SIMULATION, '--cluster', '--repeat-every', '0'],
 };
+const RANKS: Record<Canary['harness'], number> = { cluster: 0, core: 1, raft: 2, partition: 3, story: 4 };
 /** Seeds of cores cost next to nothing. */
 const CORE_SEEDS_FACTOR = 10;
 
@@ -42,22 +43,30 @@ type Outcome =
 
 const only = values.only?.split(',');
 const chosen = CANARIES.filter(({ name }) => only === undefined || only.includes(name));
-const waiting = [...chosen];
+// What takes longest comes first, so that no job is left alone with it at the end.
+const waiting = chosen.toSorted((some, other) => RANKS[some.harness] - RANKS[other.harness]);
+const startedMs = performance.now();
 let missed = 0;
 console.log('| canary | bug | harness | seeds | caught by |\n|---|---|---|---|---|');
 await Promise.all(Array.from({ length: Number(values.jobs) }, work));
 const caught = chosen.length - missed;
-console.log(`\n${caught} of ${chosen.length} caught`);
+console.log(`\n${caught} of ${chosen.length} caught in ${secondsSince(startedMs)} s`);
 process.exit(missed === 0 ? 0 : 1);
 
 async function work(): Promise<void> {
   for (let canary = waiting.shift(); canary !== undefined; canary = waiting.shift()) {
+    const beganMs = performance.now();
     const outcome = await release(canary);
+    console.error(`${canary.name}: ${secondsSince(beganMs)} s`);
     if (outcome.kind === 'missed') missed++;
     const result =
       outcome.kind === 'caught' ? `${outcome.seeds} | ${outcome.check}` : `– | **not caught**: ${outcome.why}`;
     console.log(`| ${canary.name} | ${canary.bug} | ${canary.harness} | ${result} |`);
   }
+}
+
+function secondsSince(ms: number): number {
+  return Math.round((performance.now() - ms) / 1000);
 }
 
 async function release(canary: Canary): Promise<Outcome> {
