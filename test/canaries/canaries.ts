@@ -143,7 +143,8 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'read-without-quorum',
     bug: 'A leader answers linearizable reads without asking anybody (etcd 20418, redisraft 19)',
-    harness: 'core',
+    harness: 'story',
+    story: 'staleCoordinator',
     file: 'src/raft/core/read-index.ts',
     find: 'id === replica.id ? Number.POSITIVE_INFINITY :',
     replace: 'id === replica.id || id > 0 ? Number.POSITIVE_INFINITY :',
