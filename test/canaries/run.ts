@@ -155,6 +155,6 @@ function hunt(canary: Canary, program: string): Promise<Outcome> {
 function checkOf(message: string): string {
   return message
     .replaceAll('|', '/')
-    .replace(/\s*\{.*$/, '')
+    .replace(/\s*\(?\{.*$/, '')
     .slice(0, 110);
 }
