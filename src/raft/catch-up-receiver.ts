@@ -55,7 +55,7 @@ export class CatchUpReceiver {
       return;
     }
     replica.frozen = true;
-    const receiving = new Receiving(this.#context, peer, item.id, replica, () => {
+    const receiving = new Receiving(this.#context, peer, item, replica, () => {
       this.#receiving.delete(replica);
       replica.frozen = false;
       if (!replica.removed) this.#unfrozen(replica);
@@ -93,6 +93,13 @@ export class CatchUpReceiver {
     return undefined;
   }
 
+  /** A frozen replica was offered entries by the leader it follows. One of another term began no catch-up, and the word that the one before is over may not have got through. */
+  refusedEntries(replica: GroupReplica): void {
+    const receiving = this.#receiving.get(replica);
+    if (receiving !== undefined && receiving.leaderTerm !== replica.core?.term)
+      receiving.fail('The leader lost its office');
+  }
+
   writable(peer: Peer): void {
     for (const receiving of this.#receiving.values()) if (receiving.isFrom(peer)) receiving.writable();
   }
@@ -125,6 +132,7 @@ class Receiving {
   readonly #context: DriverContext;
   readonly #peer: Peer;
   readonly #id: number;
+  readonly leaderTerm: Term;
   readonly #replica: GroupReplica;
   readonly #stall: DeadlineTimer;
   readonly #finished: () => void;
@@ -141,10 +149,17 @@ class Receiving {
   #wake: (() => void) | undefined;
   readonly #unsent: CatchUpItem[] = [];
 
-  constructor(context: DriverContext, peer: Peer, id: number, replica: GroupReplica, finished: () => void) {
+  constructor(
+    context: DriverContext,
+    peer: Peer,
+    { id, term }: { readonly id: number; readonly term: Term },
+    replica: GroupReplica,
+    finished: () => void,
+  ) {
     this.#context = context;
     this.#peer = peer;
     this.#id = id;
+    this.leaderTerm = term;
     this.#replica = replica;
     this.#finished = finished;
     this.#stall = new DeadlineTimer(() => this.fail('It made no progress'));

@@ -125,6 +125,7 @@ export class MessageDispatch {
       this.#context.metrics.appendsRefused++;
       const { from, term } = message;
       this.#context.step(replica, { kind: 'appendRefused', nowMs: this.#context.nowMs, from, term });
+      if (replica.frozen) this.#parts.catchUpReceiver.refusedEntries(replica);
       return true;
     }
     this.#context.metrics.entriesReceived += message.entries.length;

@@ -403,6 +403,15 @@ export const CANARIES: readonly Canary[] = [
     replace: '    void this.#followAgain;\n',
   },
   {
+    name: 'catch-up-outlives-office',
+    bug: 'A follower waits for the end of a catch-up whose leader lost its office, and takes nothing from the next one until then',
+    harness: 'story',
+    story: 'officeLost',
+    file: 'src/raft/message-dispatch.ts',
+    find: 'if (replica.frozen) this.#parts.catchUpReceiver.refusedEntries(replica);',
+    replace: '',
+  },
+  {
     name: 'catch-up-never-given-up',
     bug: 'A catch-up whose end did not get through keeps its follower frozen (found by this simulation)',
     harness: 'story',

@@ -6,6 +6,7 @@ import { campaignBeforeCatchUp } from './campaign-before-catch-up.ts';
 import { earlyCoordinator } from './early-coordinator.ts';
 import { followerAhead } from './follower-ahead.ts';
 import { leaderBeginsAgain } from './leader-begins-again.ts';
+import { officeLost } from './office-lost.ts';
 import { recreatedTopic } from './recreated-topic.ts';
 import { staleCoordinator } from './stale-coordinator.ts';
 
@@ -14,6 +15,7 @@ export const STORIES = {
   earlyCoordinator,
   followerAhead,
   leaderBeginsAgain,
+  officeLost,
   recreatedTopic,
   staleCoordinator,
 } as const satisfies Record<string, (seed: number) => Promise<void>>;
