@@ -334,6 +334,7 @@ export class ReplicaLifecycle {
         replica.abandon();
         this.#options.removed(replica);
         this.#caughtUp(replica);
+        this.#keepRemovalKnown();
         // First the frame, then the files: what a crash in between leaves is removed when metadata asks again, which it does until it gets its answer.
         const lsn = this.#context.storage.removeReplica(replicaId);
         this.#context.afterFlush(lsn, () => {
@@ -344,6 +345,15 @@ export class ReplicaLifecycle {
         });
       });
     });
+  }
+
+  /**
+   * A removal follows from what this broker applied of metadata. That must be known committed after a restart as well: an image from before it would place the replica on this store again, which would
+   * create it empty under the same id, and its vote would elect a leader without what it once acknowledged (DECISIONS I3).
+   */
+  #keepRemovalKnown(): void {
+    const metadata = this.#context.replicas.get(METADATA_GROUP_ID);
+    if (metadata !== undefined) this.#context.storage.noteCommitted(metadata.replicaId, metadata.appliedIndex);
   }
 
   async #destroy(replica: GroupReplica): Promise<void> {

@@ -35,10 +35,12 @@ export const FRAME_KIND = {
   repaired: 11,
   /** The replica's state was lost to damage: its log and checkpoint are void, and it counts as damaged from its first entry on. The body says why. */
   lost: 12,
+  /** Entries up to `index` are known committed, without an entry to say it with. */
+  committed: 13,
 } as const;
 export type FrameKind = (typeof FRAME_KIND)[keyof typeof FRAME_KIND];
 
-export const FRAME_KIND_MAX = FRAME_KIND.lost;
+export const FRAME_KIND_MAX = FRAME_KIND.committed;
 
 export const CHECKPOINT_FLAG = { resetLog: 1 } as const;
 

@@ -203,6 +203,9 @@ export class Replay {
       case FRAME_KIND.lost:
         log.lose(Buffer.from(body).toString());
         return;
+      case FRAME_KIND.committed:
+        log.commitHint = Math.max(log.commitHint, frame.index);
+        return;
     }
   }
 

@@ -116,6 +116,8 @@ export interface ReplicaStorage {
   setHardState(replicaId: ReplicaId, hardState: HardState): Lsn;
   /** Entries must start at lastIndex + 1 and be contiguous. `commitHint` is the replica's commit index known now. */
   appendEntries(replicaId: ReplicaId, entries: readonly Entry[], commitHint: LogIndex): Lsn;
+  /** Makes a restart find out that entries up to `index` are committed, as the `commitHint` of entries does where there are none to append. Costs nothing if that is known. */
+  noteCommitted(replicaId: ReplicaId, index: LogIndex): Lsn;
   /** Voids all entries with index ≥ `fromIndex`; asserted above the checkpoint. Followed at once by the new entries or nothing. */
   truncate(replicaId: ReplicaId, fromIndex: LogIndex): Lsn;
   /**

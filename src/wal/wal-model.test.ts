@@ -15,6 +15,8 @@ interface ModelReplica {
   hardState: HardState;
   checkpoint: Checkpoint | undefined;
   lastIndex: number;
+  /** Noted as committed. */
+  committed: number;
   /** Also of entries that a checkpoint covers: they may still be read. */
   entries: Map<number, Entry>;
 }
@@ -83,6 +85,7 @@ class Run {
     const roll = random.next();
     if (roll < 0.35) this.append(id);
     else if (roll < 0.45) this.vote(id);
+    else if (roll < 0.48) this.note(id);
     else if (roll < 0.52) this.truncate(id);
     else if (roll < 0.56) this.checkpoint(id, random.next());
     else if (roll < 0.58) this.install(id);
@@ -108,6 +111,7 @@ class Run {
         hardState: { currentTerm: term(0), votedFor: 0 },
         checkpoint: undefined,
         lastIndex: 0,
+        committed: 0,
         entries: new Map(),
       }),
     );
@@ -149,9 +153,18 @@ class Run {
     });
   }
 
+  note(id: ReplicaId): void {
+    const committed = this.random.between(0, this.model.get(id)!.lastIndex);
+    const lsn = this.wal.noteCommitted(id, logIndex(committed));
+    this.record(lsn, (model) => {
+      const it = model.get(id)!;
+      it.committed = Math.max(it.committed, committed);
+    });
+  }
+
   truncate(id: ReplicaId): void {
     const replica = this.model.get(id)!;
-    const low = (replica.checkpoint?.index ?? 0) + 1;
+    const low = Math.max(replica.checkpoint?.index ?? 0, replica.committed) + 1;
     if (replica.lastIndex < low) return;
     const from = this.random.between(Math.max(low, replica.lastIndex - 30), replica.lastIndex);
     const lsn = this.wal.truncate(id, logIndex(from));
@@ -183,7 +196,7 @@ class Run {
   install(id: ReplicaId): void {
     const replica = this.model.get(id)!;
     const checkpoint: Checkpoint = {
-      index: logIndex((replica.checkpoint?.index ?? 0) + this.random.below(60)),
+      index: logIndex(Math.max(replica.checkpoint?.index ?? 0, replica.committed) + this.random.below(60)),
       term: term(this.raiseTerm(id, 1)),
       payload: this.random.bytes(10),
     };
@@ -266,7 +279,7 @@ class Run {
     const lines: string[] = [];
     for (const replica of this.wal.recovered) {
       expect(replica.damage).toBeUndefined();
-      const { replicaId: id, descriptor, hardState, checkpoint, lastIndex } = replica;
+      const { replicaId: id, descriptor, hardState, checkpoint, lastIndex, commitHint: committed } = replica;
       const entries: Entry[] = [];
       for (let next = (checkpoint?.index ?? 0) + 1; next <= lastIndex; ) {
         const read = this.wal.readEntries(id, logIndex(next), lastIndex, 10_000);
@@ -283,14 +296,14 @@ class Run {
       expect(replica.configurationIndexes).toEqual(
         entries.filter((entry) => entry.kind === ENTRY_KIND.configuration).map((entry) => entry.index),
       );
-      lines.push(lineOf(id, { descriptor, hardState, checkpoint, lastIndex }, entries));
+      lines.push(lineOf(id, { descriptor, hardState, checkpoint, lastIndex, committed }, entries));
     }
     return lines.sort().join('\n');
   }
 }
 
 function lineOf(id: ReplicaId, replica: Omit<ModelReplica, 'entries'>, entries: readonly Entry[]): string {
-  const { descriptor, hardState, checkpoint, lastIndex } = replica;
+  const { descriptor, hardState, checkpoint, lastIndex, committed } = replica;
   const point = checkpoint && [checkpoint.index, checkpoint.term, Buffer.from(checkpoint.payload).toString('hex')];
   return JSON.stringify([
     id,
@@ -299,6 +312,7 @@ function lineOf(id: ReplicaId, replica: Omit<ModelReplica, 'entries'>, entries: 
     hardState.votedFor,
     point,
     lastIndex,
+    Math.max(committed, checkpoint?.index ?? 0),
     entries.map(plain),
   ]);
 }

@@ -294,6 +294,14 @@ export class Wal implements ReplicaStorage {
     return this.appendedLsn;
   }
 
+  noteCommitted(replicaId: ReplicaId, index: LogIndex): Lsn {
+    const replica = this.#get(replicaId);
+    assert(index <= replica.lastIndex, 'What is committed here is in the log');
+    if (index <= replica.commitHint) return this.appendedLsn;
+    replica.commitHint = index;
+    return this.#append(FRAME_KIND.committed, replicaId, index);
+  }
+
   truncate(replicaId: ReplicaId, fromIndex: LogIndex): Lsn {
     const replica = this.#get(replicaId);
     replica.truncate(fromIndex);

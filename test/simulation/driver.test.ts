@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { ProposalOutcome } from '../../src/raft/raft-group.ts';
 import { CHANNEL } from '../../src/raft/transport.ts';
-import { groupId } from '../../src/std/brands.ts';
+import { groupId, METADATA_GROUP_ID, replicaId } from '../../src/std/brands.ts';
 import { encodeCommand } from './list-state-machine.ts';
 import type { SimulatedBroker } from './simulated-broker.ts';
 import { smallCluster } from './small-cluster.ts';
@@ -143,5 +143,33 @@ describe('RaftDriver', () => {
     await time.runFor(10);
     network.breakLink(some.brokerId, other.brokerId);
     expect(await time.settle(pending)).toMatch(/went down/);
+  });
+
+  it('knows after a restart that what a removal followed from is committed, and never creates the replica again', async () => {
+    const { time, random, brokers, leader, followers } = await oneGroup(9);
+    const voters = brokers.map((broker, at) => ({
+      replicaId: replicaId(100 + at),
+      brokerId: broker.brokerId,
+      storeId: broker.storeIdText,
+    }));
+    const membership = { voters, votersOutgoing: [], learners: [] };
+    for (const [at, { driver }] of brokers.entries()) {
+      const descriptor = new Uint8Array(0);
+      driver!.create({ groupId: METADATA_GROUP_ID, replicaId: voters[at]!.replicaId, membership, descriptor });
+    }
+    leader.driver!.get(METADATA_GROUP_ID)!.campaign();
+    await time.runFor(1_000);
+    leader.driver!.get(METADATA_GROUP_ID)!.propose([encodeCommand(1, 100)], () => undefined);
+    await time.runFor(1_000);
+    const [follower] = followers;
+    const { appliedIndex } = follower.driver!.replicas.get(METADATA_GROUP_ID)!;
+    expect(appliedIndex).toBeGreaterThan(1);
+    await time.settle(follower.driver!.remove(GROUP, follower.driver!.get(GROUP)!.replicaId));
+    for (const broker of brokers) broker.crash(random, true);
+    // Nobody is there who could tell it.
+    follower.start();
+    await time.runFor(1_000);
+    expect(follower.driver!.get(GROUP)).toBeUndefined();
+    expect(follower.driver!.replicas.get(METADATA_GROUP_ID)!.appliedIndex).toBe(appliedIndex);
   });
 });
