@@ -13,6 +13,8 @@ import { type Key, ProcessPool } from './simulated-history.ts';
 import { RoutedConnection } from './virtual-client.ts';
 
 const LIST_OFFSETS_VERSION = 5;
+/** From here on a fetch says which leader it means. */
+const EPOCHS_VERSION = 9;
 const END = -1;
 /** Asked and not answered yet. */
 export const QUESTIONS_MAX = 10;
@@ -28,6 +30,7 @@ export class Poller {
   readonly #process: number;
   readonly #version: number;
   position: number;
+  #leaderEpoch = -1;
 
   constructor(
     context: ActorContext,
@@ -52,6 +55,15 @@ export class Poller {
       await client.rest(20);
       return false;
     }
+    const leaderEpoch = client.leaderEpochOf(topic, partition);
+    if (leaderEpoch < this.#leaderEpoch) {
+      // As Java's client, and unlike those that know no epochs: who names an earlier leader is behind.
+      this.#leader.lose();
+      await client.rest(20);
+      return false;
+    }
+    const knowsEpochs = this.#version >= EPOCHS_VERSION;
+    if (knowsEpochs) this.#leaderEpoch = leaderEpoch;
     const process = this.#process;
     const group = this.#attributes.group === undefined ? {} : { group: this.#attributes.group };
     history.client(process, 'invoke', 'poll', [['poll']], group);
@@ -68,7 +80,14 @@ export class Poller {
             {
               topic,
               topicId: topicId ?? NO_TOPIC_ID,
-              partitions: [{ partition, fetchOffset: this.position, partitionMaxBytes: fetchBytes }],
+              partitions: [
+                {
+                  partition,
+                  currentLeaderEpoch: this.#leaderEpoch,
+                  fetchOffset: this.position,
+                  partitionMaxBytes: fetchBytes,
+                },
+              ],
             },
           ],
           forgottenTopicsData: [],
@@ -94,7 +113,8 @@ export class Poller {
       this.position = (read.records.at(-1)?.[0] ?? this.position - 1) + 1;
       history.client(process, 'ok', 'poll', [['poll', { [key]: read.records }]], {
         ...this.#attributes,
-        highWatermarks: { [key]: highWatermark },
+        // Without an epoch a leader answers that does not know yet that there is another one, and knows less.
+        ...(knowsEpochs ? { highWatermarks: { [key]: highWatermark } } : {}),
       });
       return true;
     } catch (error) {

@@ -126,6 +126,8 @@ export interface VirtualClientOptions {
 export class VirtualClient {
   readonly options: VirtualClientOptions;
   readonly #leaders = new Map<string, number>();
+  /** Of the leaders that were told last. */
+  readonly #leaderEpochs = new Map<string, number>();
   #connection: VirtualConnection | undefined;
 
   constructor(options: VirtualClientOptions) {
@@ -181,13 +183,20 @@ export class VirtualClient {
     });
     if (answer === undefined) return undefined;
     const ports = new Map(answer.brokers.map(({ nodeId, port }) => [nodeId, port]));
-    for (const { partitionIndex, leaderId } of answer.topics[0]?.partitions ?? []) {
+    for (const { partitionIndex, leaderId, leaderEpoch } of answer.topics[0]?.partitions ?? []) {
       const port = ports.get(leaderId);
-      if (port !== undefined) this.#leaders.set(`${topic}/${partitionIndex}`, port);
+      if (port === undefined) continue;
+      this.#leaders.set(`${topic}/${partitionIndex}`, port);
+      this.#leaderEpochs.set(`${topic}/${partitionIndex}`, leaderEpoch);
     }
     const found = this.#leaders.get(`${topic}/${partition}`);
     if (found === undefined) this.switchBroker();
     return found;
+  }
+
+  /** -1 before a leader was told. */
+  leaderEpochOf(topic: string, partition: number): number {
+    return this.#leaderEpochs.get(`${topic}/${partition}`) ?? -1;
   }
 
   forgetLeader(topic: string, partition: number): void {
