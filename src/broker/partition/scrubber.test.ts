@@ -130,6 +130,17 @@ describe('The scrubber', () => {
     expect(contents(0).equals(whole)).toBe(true);
   });
 
+  it('ends although damage is left that nobody could repair', async () => {
+    const { time, fixtures, scrubbers, logPaths, dead } = await replicas(2);
+    fixtures[0]!.platter.flipBit(logPaths(0)[1]!, 500, 1);
+    dead.add(2);
+    await time.settle(scrubbers[0]!.scrubNow());
+    scrubbers[0]!.stop();
+    // What goes on without pauses never lets this come back.
+    await time.runFor(20_000);
+    expect([scrubbers[0]!.damagedReplicas, scrubbers[0]!.metrics.replicasRepaired]).toEqual([1, 0]);
+  });
+
   it('tells who is wrong by majority where every checksum holds', async () => {
     for (const wrong of [0, 2]) {
       const { time, fixtures, scrubbers, logPaths, contents } = await replicas(3);

@@ -417,6 +417,8 @@ export class Scrubber {
   // -------------------------------------------------------------- what could not be repaired
 
   #retryLater(): void {
+    // Stopped, nothing pauses any more: trying again would never end.
+    if (this.#pace.isStopped) return;
     this.#retry ??= this.#retryDamaged().then(
       () => {
         this.#retry = undefined;
