@@ -250,8 +250,8 @@ export const CANARIES: readonly Canary[] = [
     bug: 'A batch is taken although the one before it is missing',
     harness: 'cluster',
     file: 'src/broker/partition/producer-states.ts',
-    find: 'return baseSequence === (previous === SEQUENCE_MAX ? 0 : previous + 1) ? APPEND : OUT_OF_ORDER;',
-    replace: 'return previous >= 0 ? APPEND : OUT_OF_ORDER;',
+    find: 'if (baseSequence === (previous === SEQUENCE_MAX ? 0 : previous + 1)) return APPEND;',
+    replace: 'if (baseSequence >= previous) return APPEND;',
   },
   {
     name: 'ack-of-unknown',
