@@ -16,7 +16,15 @@ import { type DialOutcome, LinkDialer } from './grpc/link-dialer.ts';
 import type { PeerEndpoint } from './grpc/peer-endpoint.ts';
 import { type ProbeResult, probePort } from './grpc/probe.ts';
 import type { PeerTransportOptions } from './peer-network.ts';
-import type { Channel, HostPort, LinkDownReason, PeerAddress, Transport, TransportHandlers } from './transport.ts';
+import {
+  type Channel,
+  type HostPort,
+  isSamePlace,
+  type LinkDownReason,
+  type PeerAddress,
+  type Transport,
+  type TransportHandlers,
+} from './transport.ts';
 
 export interface GrpcTransportOptions extends PeerTransportOptions {
   /** Listening already; closed with the transport. */
@@ -62,10 +70,6 @@ function placesOf({ host, port, others = [] }: PeerAddress): readonly HostPort[]
 
 function placeOf(peer: Peer): HostPort {
   return peer.places[peer.place] as HostPort;
-}
-
-function isSame(a: HostPort, b: HostPort): boolean {
-  return a.host === b.host && a.port === b.port;
 }
 
 export class GrpcTransport implements Transport {
@@ -177,7 +181,7 @@ export class GrpcTransport implements Transport {
   /** An attempt at a place that is still one of them goes on; whoever tells of further places must not be able to keep a link from coming up. */
   #move(peer: Peer, places: readonly HostPort[]): void {
     const current = placeOf(peer);
-    const index = places.findIndex((place) => isSame(place, current));
+    const index = places.findIndex((place) => isSamePlace(place, current));
     peer.places = places;
     peer.place = Math.max(0, index);
     peer.refusals = 0;

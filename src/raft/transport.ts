@@ -16,6 +16,10 @@ export interface HostPort {
   readonly port: number;
 }
 
+export function isSamePlace(a: HostPort, b: HostPort): boolean {
+  return a.host === b.host && a.port === b.port;
+}
+
 export interface PeerAddress extends HostPort {
   readonly brokerId: BrokerId;
   /** Where else the peer may be, tried in turn while it is not found: a peer is known by the store that it proves, not by its address. Without repetitions. */

@@ -7,7 +7,8 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { build, type Plugin } from 'esbuild';
+import type { Plugin } from 'esbuild';
+import { bundleProgram } from '../simulation/bundle-program.ts';
 import { CANARIES, type Canary } from './canaries.ts';
 
 const { values } = parseArgs({
@@ -86,18 +87,7 @@ async function release(canary: Canary): Promise<Outcome> {
   const directory = mkdtempSync(join(ROOT, 'dist', 'canary-'));
   const program = join(directory, 'seeds.js');
   try {
-    await build({
-      absWorkingDir: ROOT,
-      entryPoints: [COMMANDS[canary.harness][0]],
-      outfile: program,
-      bundle: true,
-      platform: 'node',
-      target: 'node20',
-      format: 'esm',
-      packages: 'external',
-      logLevel: 'warning',
-      plugins: [withBug(texts)],
-    });
+    await bundleProgram(COMMANDS[canary.harness][0], program, [withBug(texts)]);
     return await hunt(canary, program);
   } finally {
     rmSync(directory, { recursive: true, force: true });

@@ -6,7 +6,7 @@
  * moved at once metadata knows old addresses only, and new ones can be registered only over links. An address proves nothing, the handshake of the link does.
  */
 
-import type { HostPort, PeerAddress } from '../../raft/transport.ts';
+import { type HostPort, isSamePlace, type PeerAddress } from '../../raft/transport.ts';
 import type { BrokerId } from '../../std/brands.ts';
 import type { Timers } from '../../std/environment.ts';
 import { BackgroundTask } from './background-task.ts';
@@ -60,7 +60,7 @@ export class PeerDirectory {
     if (address === undefined || cluster?.clusterId !== clusterId || brokerId === own) return;
     if (retiredStores.has(storeId)) return;
     const isExpected = this.#ids().has(brokerId);
-    if (isExpected && this.#placesOf(brokerId).some((place) => isSame(place, address))) return;
+    if (isExpected && this.#placesOf(brokerId).some((place) => isSamePlace(place, address))) return;
     if (!isExpected && this.#strangers() >= INTRODUCED_MAX) return;
     this.#introduced.set(brokerId, { brokerId, host: address.host, port: address.port });
     this.#setPeers();
@@ -101,7 +101,7 @@ export class PeerDirectory {
     ];
     const places: HostPort[] = [];
     for (const place of candidates) {
-      if (place !== undefined && !places.some((other) => isSame(other, place))) places.push(place);
+      if (place !== undefined && !places.some((other) => isSamePlace(other, place))) places.push(place);
     }
     return places;
   }
@@ -114,10 +114,6 @@ export class PeerDirectory {
     }
     this.#options.setPeers(peers);
   }
-}
-
-function isSame(a: HostPort, b: HostPort): boolean {
-  return a.host === b.host && a.port === b.port;
 }
 
 /** Introduces this broker to others for as long as it has to. */

@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
+import { bundleProgram } from '../bundle-program.ts';
 import type { TotalsData } from './run-totals.ts';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
@@ -15,17 +15,7 @@ export async function runBundledSeeds(first: number, last: number, options: read
   const directory = `${ROOT}/dist/seeds-${first}-${last}-${process.pid}`;
   mkdirSync(directory, { recursive: true });
   try {
-    await build({
-      absWorkingDir: ROOT,
-      entryPoints: ['test/simulation/run.ts'],
-      outfile: `${directory}/simulate.js`,
-      bundle: true,
-      platform: 'node',
-      target: 'node20',
-      format: 'esm',
-      packages: 'external',
-      logLevel: 'warning',
-    });
+    await bundleProgram('test/simulation/run.ts', `${directory}/simulate.js`);
     const totals = `${directory}/totals.json`;
     const range = ['--seeds', `${first}..${last}`, '--totals', totals, '--commit', 'here'];
     await run([`${directory}/simulate.js`, '--cluster', ...range, ...options]);
