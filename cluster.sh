@@ -23,7 +23,7 @@ build() {
   # The mark carries the time before the build: what changes during it is built again.
   mkdir -p "$root/dist"
   touch "$built.next"
-  (cd "$root" && node_modules/.bin/tsc -p tsconfig.build.json >&2 && node dist/scripts/bundle.js >&2) || fail "The build failed"
+  (cd "$root" && node_modules/.bin/tsc -p tsconfig.build.json >&2 && node dist/scripts/bundle.js >&2 && node dist/scripts/precompile.js >&2) || fail "The build failed"
   mv "$built.next" "$built"
 }
 

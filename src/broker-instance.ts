@@ -39,6 +39,7 @@ import type { Environment } from './std/environment.ts';
 import { fromHex } from './std/hex.ts';
 import type { HttpServer } from './std/http.ts';
 import type { Log } from './std/log.ts';
+import type { MemoryPool } from './std/memory-pool.ts';
 import type { Listener, Network } from './std/network.ts';
 import { Wal } from './wal/wal.ts';
 
@@ -110,6 +111,23 @@ export class BrokerInstance {
   /** The replicas of this broker, once they run; for whoever watches over several brokers. */
   get driver(): RaftDriver | undefined {
     return this.#driver;
+  }
+
+  /** What it holds for clients, other brokers and its disk; nothing before the replicas run. */
+  memoryPools(): MemoryPool[] {
+    const driver = this.#driver;
+    if (driver === undefined) return [];
+    const { tail } = this.#partitions!;
+    const { entryCache } = this.#wal!;
+    const { proposedBytes, receivedBytes, config } = driver;
+    return [
+      { name: 'requests', ...usageOf(this.#requestMemory) },
+      { name: 'responses', ...usageOf(this.#responseMemory) },
+      { name: 'proposed', usedBytes: proposedBytes, limitBytes: config.brokerProposedBytesMax },
+      { name: 'received', usedBytes: receivedBytes, limitBytes: config.brokerReceivedBytesMax },
+      { name: 'tail', usedBytes: tail.usedBytes, limitBytes: tail.budgetBytes },
+      { name: 'entries', usedBytes: entryCache.bytes, limitBytes: entryCache.budgetBytes },
+    ];
   }
 
   /** Port of the Kafka listener, once started. */
@@ -383,8 +401,7 @@ export class BrokerInstance {
       wal,
       walFlush: wal.flushDurationMs,
       walBatch: wal.flushSizeBytes,
-      requestMemory: this.#requestMemory,
-      responseMemory: this.#responseMemory,
+      memoryPools: () => this.memoryPools(),
       process: () => ({ ...this.#machine.processFacts(), eventLoopDelayMs: this.#eventLoop.delayMs }),
       disk: () => this.#space,
       scrub: () => this.#partitions?.scrubber,
@@ -402,6 +419,10 @@ export class BrokerInstance {
       metricsContentType: registry.contentType,
     });
   }
+}
+
+function usageOf({ usedBytes, limitBytes }: MemoryBudget): { usedBytes: number; limitBytes: number } {
+  return { usedBytes, limitBytes };
 }
 
 /** A store that belongs to a cluster has voted and acknowledged; without its WAL it would do both again, from nothing (DECISIONS I1, W6). */

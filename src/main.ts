@@ -1,6 +1,5 @@
-#!/usr/bin/env node
 /**
- * The broker's process: `flotilla-broker FILE.properties`. Reads the properties, locks the data directory, runs one broker, and decides how the process ends.
+ * The broker's process, which the command `flotilla-broker FILE.properties` (flotilla-broker.ts) starts. Reads the properties, locks the data directory, runs one broker, and decides how the process ends.
  *
  * Exit codes: 0 after a graceful stop (SIGTERM, SIGINT), 1 if something broke while running, 2 if the broker must not start as it is configured. The last line says why.
  */
@@ -11,7 +10,6 @@ import type { BrokerConfig } from './broker/config/broker-config.ts';
 import { BrokerConfigError, parseBrokerConfig } from './broker/config/broker-config.ts';
 import { BrokerInstance, StoreError } from './broker-instance.ts';
 import { DirectoryLock, DirectoryLockedError } from './node/directory-lock.ts';
-import { tuneGarbageCollector } from './node/garbage-collector.ts';
 import { openNodeEnvironment } from './node/node-environment.ts';
 import { NodeHttpServer } from './node/node-http.ts';
 import { NodeNetwork } from './node/node-network.ts';
@@ -30,7 +28,6 @@ class RefusedStartError extends Error {
 }
 
 async function run(): Promise<void> {
-  tuneGarbageCollector();
   const { config, warnings } = readConfig();
   const log = pino({
     level: config['log.level'],

@@ -74,6 +74,11 @@ export class Partitions {
     return this.#scrubber;
   }
 
+  /** Memory of the newest records, of all partitions. */
+  get tail(): { readonly usedBytes: number; readonly budgetBytes: number } {
+    return this.#resources.tail;
+  }
+
   /** Set once, before the driver starts. */
   useDriver(driver: RaftDriver): void {
     const { machine, config, onFailure } = this.#options;

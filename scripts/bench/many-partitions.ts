@@ -21,7 +21,7 @@ const IDLE_SETTLE_MS = 3_000;
 /** Killed brokers that are needed for nothing else get this long before the next step. */
 const SETTLE_MS = 1_000;
 
-const REPOSITORY_MAIN = fileURLToPath(new URL('../../dist/src/main.js', import.meta.url));
+const COMMAND = fileURLToPath(new URL('../../dist/src/flotilla-broker.js', import.meta.url));
 
 const options = new Command()
   .name('many-partitions')
@@ -35,7 +35,7 @@ const options = new Command()
   )
   .option('--idle-seconds <S>', 'how long to measure the idle cluster', Number, 8)
   .option('--port <PORT>', 'first of the ports; uses PORT to PORT+2, and 100 and 200 above', Number, 23000)
-  .option('--main <FILE>', 'the broker to run', REPOSITORY_MAIN)
+  .option('--main <FILE>', 'the broker to run', COMMAND)
   .option(
     '--directory <DIR>',
     'where the data goes, on the disk that is to be measured (default: a temporary directory)',

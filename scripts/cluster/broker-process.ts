@@ -13,7 +13,7 @@ import { inspectProcess, type ProcessState } from './process-identity.ts';
 const THREAD_POOL_SIZE = 24;
 const POLL_MS = 25;
 const HTTP_TIMEOUT_MS = 1_000;
-const MAIN = join(REPOSITORY, 'dist', 'src', 'main.js');
+const COMMAND = join(REPOSITORY, 'dist', 'src', 'flotilla-broker.js');
 
 export interface LiveBroker extends ProcessState {
   readonly pid: number;
@@ -70,7 +70,7 @@ export class BrokerProcess {
     const log = openSync(this.#files.logFile(this.id), 'a');
     this.#logOffset = statSync(this.#files.logFile(this.id)).size;
     try {
-      const child = spawn(process.execPath, [MAIN, this.#files.propertiesFile(this.id)], {
+      const child = spawn(process.execPath, [COMMAND, this.#files.propertiesFile(this.id)], {
         cwd: this.#files.brokerDirectory(this.id),
         detached: true,
         stdio: ['ignore', log, log],

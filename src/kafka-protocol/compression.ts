@@ -5,6 +5,7 @@
  * give more than the limit, and never allocates more than the limit. Brokers store batches as they come and only look
  * inside where they must, so there is no compression here.
  */
+import { createRequire } from 'node:module';
 import * as zlib from 'node:zlib';
 import { decompressLz4 } from './lz4.ts';
 import { ProtocolError } from './protocol-error.ts';
@@ -17,7 +18,7 @@ export type Codec = (typeof Codec)[keyof typeof Codec];
 
 type Decompress = (input: Uint8Array, outputBytesMax: number) => Uint8Array;
 
-const zstd = await loadZstd();
+const zstd = loadZstd();
 
 /** Whether this process can look inside of batches with codec `codec`. */
 export function canDecompress(codec: number): boolean {
@@ -62,13 +63,13 @@ function guarded(action: () => Uint8Array): Uint8Array {
 }
 
 /** Node has zstd from 22.15 on; before that it comes from an optional package with binaries for the usual platforms. */
-async function loadZstd(): Promise<Decompress | undefined> {
+function loadZstd(): Decompress | undefined {
   const builtIn = (zlib as { zstdDecompressSync?: (input: Uint8Array, options: zlib.ZlibOptions) => Uint8Array })
     .zstdDecompressSync;
   if (builtIn !== undefined) return (input, outputBytesMax) => builtIn(input, { maxOutputLength: outputBytesMax });
   try {
-    const { decompress } = await import('@cloudpss/zstd');
-    return (input) => decompress(input);
+    const module: typeof import('@cloudpss/zstd/napi') = createRequire(import.meta.url)('@cloudpss/zstd/napi');
+    return (input) => module.decompress(input);
   } catch {
     return undefined;
   }

@@ -252,6 +252,11 @@ export class Wal implements ReplicaStorage {
     return this.#flusher.flushedLsn;
   }
 
+  /** Memory of recent entries; above its budget only by what is not flushed. */
+  get entryCache(): { readonly bytes: number; readonly budgetBytes: number } {
+    return this.#cache;
+  }
+
   createReplica(replicaId: ReplicaId, descriptor: Uint8Array): Lsn {
     assert(!this.#logs.has(replicaId), 'A replica id is never reused');
     // The frame first: it may begin a segment, whose table must not have the replica yet.

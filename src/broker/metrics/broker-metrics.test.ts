@@ -37,8 +37,10 @@ function setUp() {
     wal,
     walFlush,
     walBatch,
-    requestMemory: { usedBytes: 3 },
-    responseMemory: { usedBytes: 4 },
+    memoryPools: () => [
+      { name: 'requests', usedBytes: 3, limitBytes: 30 },
+      { name: 'tail', usedBytes: 4, limitBytes: 40 },
+    ],
     process: () => ({
       residentBytes: 1,
       heapUsedBytes: 2,
@@ -100,6 +102,12 @@ describe('createMetricsRegistry()', () => {
     expect(await value('raft_term_max')).toBe(3);
     expect(await value('raft_groups', '{role="leader"}')).toBe(2);
     expect(await value('raft_groups', '{role="follower"}')).toBe(0);
+  });
+
+  test('shows what memory is held for', async () => {
+    const { value } = setUp();
+    expect(await value('memory_pool_used_bytes', '{pool="requests"}')).toBe(3);
+    expect(await value('memory_pool_limit_bytes', '{pool="tail"}')).toBe(40);
   });
 
   test('reads the counters of the driver', async () => {

@@ -1,6 +1,7 @@
 /** Every metric of a broker, in a registry of its own, by name, meaning and source. */
 import { Registry } from 'prom-client';
 import { errorName } from '../../kafka-protocol/error-codes.ts';
+import type { MemoryPool } from '../../std/memory-pool.ts';
 import type { PartitionLog } from '../partition/partition-log.ts';
 import { registerCounter, registerGauge, registerHistogram, type Sample } from './collected-metric.ts';
 import type { MetricSources } from './metric-sources.ts';
@@ -75,15 +76,19 @@ function registerRequests(registry: Registry, sources: MetricSources): void {
     { name: 'connections_opened_total', help: 'Connections of clients accepted' },
     () => requests.connectionsOpened,
   );
+  registerMemoryPools(registry, sources);
+}
+
+function registerMemoryPools(registry: Registry, { memoryPools }: MetricSources): void {
+  const samples = (read: (pool: MemoryPool) => number): Sample[] =>
+    Array.from(memoryPools(), (pool) => ({ labels: { pool: pool.name }, value: read(pool) }));
   registerGauge(
     registry,
-    { name: 'request_memory_bytes', help: 'Bytes of requests being read or served' },
-    () => sources.requestMemory.usedBytes,
+    { name: 'memory_pool_used_bytes', help: 'Memory held for clients, other brokers and disks' },
+    () => samples(({ usedBytes }) => usedBytes),
   );
-  registerGauge(
-    registry,
-    { name: 'response_memory_bytes', help: 'Bytes of responses not sent yet' },
-    () => sources.responseMemory.usedBytes,
+  registerGauge(registry, { name: 'memory_pool_limit_bytes', help: 'How much may be held before it waits' }, () =>
+    samples(({ limitBytes }) => limitBytes),
   );
 }
 

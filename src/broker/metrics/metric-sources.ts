@@ -2,6 +2,7 @@
 import type { RaftDriverMetrics } from '../../raft/raft-driver-metrics.ts';
 import type { RaftGroups } from '../../raft/raft-group.ts';
 import type { HistogramView } from '../../std/histogram.ts';
+import type { MemoryPool } from '../../std/memory-pool.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import type { ScrubMetrics } from '../partition/scrubber.ts';
 import type { RequestMetrics } from './request-metrics.ts';
@@ -60,8 +61,7 @@ export interface MetricSources {
   readonly wal: WalCounters;
   readonly walFlush: HistogramView;
   readonly walBatch: HistogramView;
-  readonly requestMemory: { readonly usedBytes: number };
-  readonly responseMemory: { readonly usedBytes: number };
+  memoryPools(): Iterable<MemoryPool>;
   process(): ProcessFacts;
   disk(): DiskFacts;
   /** Undefined until there are partitions. */

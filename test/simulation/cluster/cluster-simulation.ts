@@ -4,6 +4,7 @@
  */
 import { PartitionDamageError } from '../../../src/broker/partition/partition-damage-error.ts';
 import { PartitionStateMachine } from '../../../src/broker/partition/partition-state-machine.ts';
+import { METADATA_GROUP_ID } from '../../../src/std/brands.ts';
 import { crc32c } from '../../../src/std/crc32c.ts';
 import { SeededRandom } from '../../../src/std/seeded-random.ts';
 import { checkHistory, type Verdict } from '../../chaos/checker/check-history.ts';
@@ -25,6 +26,7 @@ import {
   type ReplicaView,
   viewOf,
 } from './coverage.ts';
+import { beyondLimits, isAtRest } from './memory-limits.ts';
 import { imageOf } from './node-image.ts';
 import { limitPlan, type PlanLimits } from './plan-limits.ts';
 import { SimulatedClientNetwork } from './simulated-client-network.ts';
@@ -196,6 +198,7 @@ export class ClusterSimulation {
     await this.#becomeAvailable(core);
     await this.#becomeQuiet(core);
     const verdict = await this.#judge(core);
+    await this.#becomeEmpty(core);
     for (const node of this.#nodes) this.#collect(node);
     return {
       hash: this.#hash(),
@@ -221,6 +224,7 @@ export class ClusterSimulation {
       await this.#time.runUntil(Math.min(untilMs, this.#time.now + stepMs));
       if (this.#failure !== undefined) throw this.#failure.error;
       this.#checkMonotone();
+      this.#checkMemory();
       if (done()) return true;
     }
     return done();
@@ -320,6 +324,15 @@ export class ClusterSimulation {
         return `broker ${nodes[at]!.brokerId} is not registered with its store`;
       if (isWhole && other.tombstones.size > 0) return `${other.tombstones.size} removed replicas still exist`;
     }
+    const metadata = nodes
+      .map(({ driver }) => driver?.get(METADATA_GROUP_ID))
+      .find((group) => group?.role === 'leader');
+    if (metadata === undefined) return 'the metadata has no leader';
+    for (const { brokerId, storeId } of metadata.membership.voters) {
+      const node = nodes.find((each) => each.brokerId === brokerId);
+      // Its successor is not a voter yet: until then a store that is gone counts as one that is down.
+      if (node !== undefined && node.driver?.storeId !== storeId) return `a voter of broker ${brokerId} is gone`;
+    }
     const groups = [...image.topics.values()].flatMap(({ name, partitions }) =>
       partitions.map((placement) => ({ name: `${name}/${placement.partition}`, ...placement })),
     );
@@ -352,7 +365,34 @@ export class ClusterSimulation {
     return terms;
   }
 
+  /** What was taken for anybody was given back. */
+  async #becomeEmpty(core: readonly SimulatedNode[]): Promise<void> {
+    const emptied = new Set<string>();
+    const holding = (): string[] =>
+      core.flatMap((node) =>
+        node.memoryPools().flatMap((pool) => {
+          const who = `${pool.name} at broker ${node.brokerId}`;
+          if (isAtRest(pool)) emptied.add(who);
+          return emptied.has(who) ? [] : [`${pool.usedBytes} bytes of ${who}`];
+        }),
+      );
+    const isEmpty = await this.#runUntil(this.#time.now + CONVERGE_MS, () => holding().length === 0);
+    if (!isEmpty) throw new Violation(`Still held when nobody wants anything: ${holding().join(', ')}`);
+  }
+
   // -------------------------------------------------------------- safety
+
+  #checkMemory(): void {
+    const { connectionsPeak, chunkBytesPeak } = this.#clients;
+    const bufferedResponseBytesMax = this.plan.overrides['connection.max.buffered.response.bytes']!;
+    for (const node of this.#nodes) {
+      const { driver, brokerId } = node;
+      if (driver === undefined) continue;
+      const pools = node.memoryPools();
+      const beyond = beyondLimits({ pools, driver, connectionsPeak, chunkBytesPeak, bufferedResponseBytesMax });
+      if (beyond !== undefined) throw new Violation(`Broker ${brokerId} holds ${beyond}`);
+    }
+  }
 
   readonly #seen = new WeakMap<object, Seen>();
 

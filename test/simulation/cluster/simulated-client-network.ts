@@ -157,6 +157,10 @@ export class SimulatedClientNetwork {
   readonly #blocked = new Set<number>();
   #nextClient = 1;
   readonly #hash = new EventHash();
+  /** Most connections that were open at a time. */
+  connectionsPeak = 0;
+  /** Largest piece of bytes that a broker was given. */
+  chunkBytesPeak = 0;
 
   constructor(time: SimulatedTime, random: SeededRandom, latencyMs: (random: SeededRandom) => number) {
     this.time = time;
@@ -235,6 +239,7 @@ export class SimulatedClientNetwork {
         }
         const connection = new Connection(this, `client-${this.#nextClient++}`, listening);
         this.#connections.add(connection);
+        this.connectionsPeak = Math.max(this.connectionsPeak, this.#connections.size);
         connection.broker.deliver(() => {
           if (connection.isOpen) listening.accept(connection.broker);
           else connection.broker.closed = true;
@@ -259,7 +264,8 @@ export class SimulatedClientNetwork {
     this.#connections.delete(connection);
   }
 
-  note(what: string, bytes: Uint8Array): void {
+  note(what: 'request' | 'response', bytes: Uint8Array): void {
+    if (what === 'request') this.chunkBytesPeak = Math.max(this.chunkBytesPeak, bytes.length);
     this.#hash.text(what).bytes(bytes).number(this.time.now);
   }
 }

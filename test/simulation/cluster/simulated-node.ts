@@ -6,6 +6,7 @@ import type { RaftGroup } from '../../../src/raft/raft-group.ts';
 import type { StateMachine } from '../../../src/raft/state-machine.ts';
 import type { HttpServer } from '../../../src/std/http.ts';
 import type { Log } from '../../../src/std/log.ts';
+import type { MemoryPool } from '../../../src/std/memory-pool.ts';
 import type { SeededRandom } from '../../../src/std/seeded-random.ts';
 import type { SimulatedMachineTime, SimulatedTime } from '../simulated-clock.ts';
 import { type DiskFault, type DiskOperation, SimulatedDisk } from '../simulated-disk.ts';
@@ -80,6 +81,11 @@ export class SimulatedNode {
   /** Undefined unless its process runs. */
   get driver(): RaftDriver | undefined {
     return this.state === 'running' ? this.#instance?.driver : undefined;
+  }
+
+  /** Memory that its process holds for others; none unless it runs. */
+  memoryPools(): readonly MemoryPool[] {
+    return this.state === 'running' ? this.#instance!.memoryPools() : [];
   }
 
   start(): void {

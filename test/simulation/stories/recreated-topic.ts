@@ -2,10 +2,8 @@
  * A topic is deleted and created again under its name while one broker's disk is slow with a checkpoint of the old replica, whose files can only go when that is over. By then the new replica has files of its own: nobody
  * but itself may touch them, and a restart finds them.
  */
-import { deleteTopicsApi } from '../../../src/kafka-protocol/messages/delete-topics.ts';
 import { produceApi } from '../../../src/kafka-protocol/messages/produce.ts';
 import { encodeRecordBatch } from '../../../src/kafka-protocol/records.ts';
-import { NO_TOPIC_ID } from '../cluster/partition-reader.ts';
 import type { SimulatedNode } from '../cluster/simulated-node.ts';
 import { StoryCluster } from './story-cluster.ts';
 
@@ -37,7 +35,7 @@ export async function recreatedTopic(seed: number): Promise<void> {
   await cluster.until(() => syncs > 0, STEP_MS, 'No checkpoint is made');
   slow.disk.onOperation = onOperation;
   const slowUntilMs = time.now + SLOW_MS;
-  await remove(cluster);
+  await cluster.deleteTopic(TOPIC);
   await cluster.createTopic(TOPIC);
   await produce(cluster);
   await even(cluster, slow);
@@ -51,18 +49,6 @@ export async function recreatedTopic(seed: number): Promise<void> {
   slow.start();
   await even(cluster, slow);
   await time.runFor(1_000);
-}
-
-async function remove(cluster: StoryCluster): Promise<void> {
-  const body = { topics: [{ name: TOPIC, topicId: NO_TOPIC_ID }], topicNames: [], timeoutMs: ANSWER_MS };
-  const attempt = async (): Promise<true | undefined> => {
-    const answer = await cluster.client.ask(deleteTopicsApi, 6, body);
-    if (answer?.responses[0]?.errorCode === 0) return true;
-    cluster.client.switchBroker();
-    return undefined;
-  };
-  await cluster.retry(attempt, STEP_MS, 'A topic is not deleted');
-  await cluster.until(() => cluster.groupIdOf(TOPIC) === undefined, STEP_MS, 'A topic is still there');
 }
 
 async function produce(cluster: StoryCluster): Promise<void> {

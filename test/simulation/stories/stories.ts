@@ -8,6 +8,7 @@ import { followerAhead } from './follower-ahead.ts';
 import { leaderBeginsAgain } from './leader-begins-again.ts';
 import { officeLost } from './office-lost.ts';
 import { recreatedTopic } from './recreated-topic.ts';
+import { removedReplica } from './removed-replica.ts';
 import { staleCoordinator } from './stale-coordinator.ts';
 
 export const STORIES = {
@@ -17,6 +18,7 @@ export const STORIES = {
   leaderBeginsAgain,
   officeLost,
   recreatedTopic,
+  removedReplica,
   staleCoordinator,
 } as const satisfies Record<string, (seed: number) => Promise<void>>;
 

@@ -1,12 +1,15 @@
 /** Three whole brokers with a client on the wire and the oracle of the random clusters beside them: the stage of stories about what clients are told. Nothing happens by itself. */
 import { CONSUMER_OFFSETS_TOPIC } from '../../../src/broker/groups/group-coordinator.ts';
+import { ErrorCode } from '../../../src/kafka-protocol/error-codes.ts';
 import { createTopicsApi } from '../../../src/kafka-protocol/messages/create-topics.ts';
+import { deleteTopicsApi } from '../../../src/kafka-protocol/messages/delete-topics.ts';
 import type { RaftGroup } from '../../../src/raft/raft-group.ts';
 import { brokerId, type GroupId } from '../../../src/std/brands.ts';
 import { SeededRandom } from '../../../src/std/seeded-random.ts';
 import { ClusterOracle } from '../cluster/cluster-oracle.ts';
 import { isDamageLine } from '../cluster/coverage.ts';
 import { imageOf } from '../cluster/node-image.ts';
+import { NO_TOPIC_ID } from '../cluster/partition-reader.ts';
 import { SimulatedClientNetwork } from '../cluster/simulated-client-network.ts';
 import { SimulatedNode } from '../cluster/simulated-node.ts';
 import { SimulatedPeerPorts } from '../cluster/simulated-peer-network.ts';
@@ -37,6 +40,8 @@ export class StoryCluster {
   readonly nodes: readonly SimulatedNode[];
   readonly client: VirtualClient;
   readonly oracle: ClusterOracle;
+  /** A replica came to be, or a broker that starts finds it. */
+  onReplica: (node: SimulatedNode, group: RaftGroup) => void = () => undefined;
   #failure: { readonly error: unknown } | undefined;
 
   /** `clockRates`: how fast the clocks of each broker run. */
@@ -71,7 +76,10 @@ export class StoryCluster {
           log: (own, _level, message) => {
             if (isDamageLine(message)) fail(new Violation(`Broker ${own} has damage that nobody did: ${message}`));
           },
-          watch: (node, group, machine) => this.oracle.watch(node.brokerId, group, machine),
+          watch: (node, group, machine) => {
+            this.oracle.watch(node.brokerId, group, machine);
+            this.onReplica(node, group);
+          },
           failed: (_node, error) => fail(error),
         }),
     );
@@ -144,6 +152,22 @@ export class StoryCluster {
     };
     await this.retry(create, FORM_MS, `Topic ${name} is not created`);
     await this.until(() => this.leaderOf(name) !== undefined, FORM_MS, `Topic ${name} has no leader`);
+  }
+
+  /** Asks one broker, and the next one the next time; true if the topic is gone. */
+  async askToDelete(name: string): Promise<true | undefined> {
+    const body = { topics: [{ name, topicId: NO_TOPIC_ID }], topicNames: [], timeoutMs: REQUEST_TIMEOUT_MS };
+    const answer = await this.client.ask(deleteTopicsApi, 6, body);
+    const errorCode = answer?.responses[0]?.errorCode;
+    if (errorCode === ErrorCode.NONE || errorCode === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION) return true;
+    this.client.switchBroker();
+    return undefined;
+  }
+
+  /** Nobody knows it any more when this resolves. */
+  async deleteTopic(name: string): Promise<void> {
+    await this.retry(() => this.askToDelete(name), FORM_MS, `Topic ${name} is not deleted`);
+    await this.until(() => this.groupIdOf(name) === undefined, FORM_MS, `Topic ${name} is still there`);
   }
 
   /** Of the one partition. */
