@@ -70,6 +70,7 @@ export class GroupReplica implements RaftGroup, Deadline {
   readonly #routes = new Map<ReplicaId, BrokerId>();
   readonly membershipHistory: MembershipHistory;
   #nextReadId = 1;
+  commitIndexAtStart = logIndex(0);
   readonly #reads = new Map<number, (confirmed: boolean) => void>();
   #readsWaitingForApply: ReadWaitingForApply[] = [];
   transfer: LeadershipTransfer | undefined;

@@ -27,6 +27,8 @@ export interface RaftGroup {
   readonly commitIndex: LogIndex;
   readonly appliedIndex: LogIndex;
   readonly lastIndex: LogIndex;
+  /** What this store knew committed when it started, 0 for a replica made since. More than {@link appliedIndex} where damage took some of it: this store may have acted on what it does not know now. */
+  readonly commitIndexAtStart: LogIndex;
   /** Leader only: brokers of voters with a live session that are no more than replica.lag.time.max.ms behind, itself included (DECISIONS L7). */
   readonly inSyncBrokers: readonly BrokerId[];
   readonly uncommittedBytes: number;

@@ -174,6 +174,7 @@ export class ReplicaLifecycle {
     replica.appliedIndex = checkpointIndex;
     replica.appliedTerm = checkpointTerm;
     replica.checkpointIndex = checkpointIndex;
+    replica.commitIndexAtStart = logIndex(Math.max(checkpointIndex, recovered.commitHint));
     this.#register(replica);
     replica.attach(this.#options.createStateMachine(replica, descriptor));
     try {
@@ -188,7 +189,7 @@ export class ReplicaLifecycle {
     }
     if (damage !== undefined)
       this.#context.log.error({ groupId, replicaId, ...damage }, 'A replica lost data to a damaged disk');
-    const commitIndex = logIndex(Math.max(checkpointIndex, Math.min(recovered.commitHint, lastIndex)));
+    const commitIndex = logIndex(Math.min(replica.commitIndexAtStart, lastIndex));
     if (groupId === METADATA_GROUP_ID) await this.#replay(replica, commitIndex);
     // Damage may have hidden a vote: acting under this id again could elect a second leader (DECISIONS W6).
     if (damage?.kind === 'identity') return undefined;

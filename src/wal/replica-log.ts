@@ -170,11 +170,10 @@ export class ReplicaLog {
     this.#voidAll(1);
   }
 
-  /** Its state is gone: nothing is left but what was promised, the term and the vote; it is damaged from its first entry on. */
+  /** Its state is gone: nothing is left but what was promised, the term and the vote, and how far it was known committed; it is damaged from its first entry on. */
   lose(reason: string): void {
     this.#voidAll(1);
     this.checkpoint = undefined;
-    this.commitHint = 0;
     this.damage = { kind: this.damage?.kind ?? 'entries', fromIndex: logIndex(1), reason };
     this.#updateLiveFrom();
   }
@@ -200,7 +199,7 @@ export class ReplicaLog {
     return {
       descriptor: this.descriptor,
       hardState: this.hardState,
-      commitHint: Math.min(this.commitHint, this.lastIndex),
+      commitHint: this.commitHint,
       lastIndex: this.lastIndex,
       checkpoint: this.checkpoint,
       termRuns: this.termRuns(),

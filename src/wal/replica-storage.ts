@@ -65,7 +65,10 @@ export interface RecoveredReplica {
   readonly termRuns: readonly TermRun[];
   /** Indexes above the checkpoint that hold configuration entries, ascending. */
   readonly configurationIndexes: readonly LogIndex[];
-  /** Highest commit hint found: entries up to here are known committed and can be applied without waiting for a leader (DECISIONS W4). */
+  /**
+   * Highest commit hint found: entries up to here are known committed and can be applied without waiting for a leader (DECISIONS W4). Behind the last entry if damage took what was committed: this store may
+   * have acted on that.
+   */
   readonly commitHint: LogIndex;
   /** Set if damage may have hidden entries, a vote, a term or a configuration of this replica (DECISIONS W6): it must not vote, campaign or count. */
   readonly damage: ReplicaDamage | undefined;

@@ -495,7 +495,7 @@ function describe(log: ReplicaLog): RecoveredReplica {
     lastIndex: log.lastIndex,
     termRuns: log.termRuns(),
     configurationIndexes: log.configurationIndexes,
-    commitHint: logIndex(Math.min(log.commitHint, log.lastIndex)),
+    commitHint: logIndex(log.commitHint),
     damage: log.damage,
   };
 }

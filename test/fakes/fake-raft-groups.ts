@@ -259,6 +259,7 @@ export class FakeGroup implements RaftGroup {
   #applied = 0;
   readonly #pending = new Map<number, (outcome: ProposalOutcome) => void>();
   campaigns = 0;
+  commitIndexAtStart = logIndex(0);
 
   constructor(network: FakeRaftNetwork, broker: FakeRaftGroups, shared: SharedGroup, group: CreateGroup) {
     this.#network = network;

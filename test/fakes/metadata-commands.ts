@@ -1,7 +1,7 @@
 /** Arbitrary metadata commands: names, ids and brokers come from small sets, so that commands meet each other. */
 import fc from 'fast-check';
 import type { MetadataCommand } from '../../src/broker/cluster/metadata-command.ts';
-import { type BrokerId, brokerId, replicaId } from '../../src/std/brands.ts';
+import { type BrokerId, brokerId, groupId, replicaId } from '../../src/std/brands.ts';
 
 const topicIds = Array.from({ length: 8 }, (_, i) => Buffer.alloc(16, i + 1).toString('base64url'));
 const arbitraryTopicId = fc.constantFrom(...topicIds);
@@ -80,6 +80,18 @@ export const arbitraryCommand: fc.Arbitrary<MetadataCommand> = fc.oneof(
     .record({ at: partitionVersion, replicaId: fc.integer({ min: 1, max: 50 }).map(replicaId) })
     .map(({ at, replicaId: lost }) => ({ kind: 'replaceReplica' as const, ...at, replicaId: lost })),
   fc.record({ kind: fc.constant('replicasFinal' as const), partitions: fc.array(partitionVersion, { maxLength: 3 }) }),
+  fc.record({
+    kind: fc.constant('buryReplicas' as const),
+    replicas: fc.array(
+      fc.record({
+        replicaId: fc.integer({ min: 1, max: 1060 }).map(replicaId),
+        groupId: fc.integer({ min: 0, max: 20 }).map(groupId),
+        brokerId: fc.integer({ min: 1, max: 3 }).map(brokerId),
+        storeId: fc.constantFrom('store-1', 'store-2', 'store-3'),
+      }),
+      { maxLength: 3 },
+    ),
+  }),
   fc.record({ kind: fc.constant('clusterTime' as const), timeMs: fc.integer({ min: 0, max: 2 ** 45 }) }),
   fc.record({ kind: fc.constant('featureLevel' as const), level: fc.integer({ min: 1, max: 9 }) }),
 );

@@ -35,6 +35,7 @@ export class FakeRaftGroup implements RaftGroup {
     votersOutgoing: [],
     learners: [],
   };
+  commitIndexAtStart = logIndex(0);
   uncommittedBytes = 0;
   hasRoom = true;
   readonly #awaitingRoom: (() => void)[] = [];

@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { arbitraryHistory } from '../../../test/fakes/metadata-commands.ts';
-import { brokerId, type GroupId, type ReplicaId } from '../../std/brands.ts';
-import { type ApplyResult, applyMetadataCommand } from './apply-metadata-command.ts';
+import { brokerId, type GroupId, METADATA_GROUP_ID, type ReplicaId, replicaId } from '../../std/brands.ts';
+import { type Applied, type ApplyResult, applyMetadataCommand } from './apply-metadata-command.ts';
 import { decodeMetadataCommand, encodeMetadataCommand, type MetadataCommand } from './metadata-command.ts';
+import type { Tombstone } from './metadata-image.ts';
 import { MetadataState } from './metadata-state.ts';
 import { decodeMetadataState, encodeMetadataState } from './metadata-state-codec.ts';
 
@@ -131,6 +132,34 @@ describe('applyMetadataCommand()', () => {
       kind: 'items',
       outcomes: ['conflict'],
     });
+  });
+
+  test('buries a replica that was given out and is placed nowhere, and no other', () => {
+    const created = run([register(1), register(2), register(3), createOrders(1, 2)]);
+    const at = { topicId: TOPIC_ID, partition: 0 };
+    const moved = run(
+      [{ kind: 'setReplicas', partitions: [{ ...at, version: 0, brokerIds: [2, 3].map(brokerId) }] }],
+      created,
+    );
+    const { groupId, removing } = moved.topics.get('orders')!.partitions[0]!;
+    const left = { ...removing[0]!, groupId };
+    const bury = (state: MetadataState, tombstone: Tombstone): Applied =>
+      applyMetadataCommand(state, { kind: 'buryReplicas', replicas: [tombstone] });
+    const refused = { kind: 'items', outcomes: ['conflict'] };
+    expect(bury(moved, left).result, 'on its way out').toEqual(refused);
+    const final = run([{ kind: 'replicasFinal', partitions: [{ ...at, version: 1 }] }], moved);
+    const gone = run([{ kind: 'replicasRemoved', replicaIds: [left.replicaId] }], final);
+    expect(gone.tombstones.size).toBe(0);
+    const buried = bury(gone, left);
+    expect(buried.result).toEqual({ kind: 'items', outcomes: ['done'] });
+    expect([...buried.state.tombstones.values()]).toEqual([left]);
+    const placed = gone.topics.get('orders')!.partitions[0]!.replicas[0]!;
+    expect(bury(gone, { ...placed, groupId }).result, 'placed').toEqual(refused);
+    const future = { ...left, replicaId: replicaId(gone.nextReplicaId) };
+    expect(bury(gone, future).result, 'not given out').toEqual(refused);
+    expect(bury(gone, { ...left, groupId: METADATA_GROUP_ID }).result, 'of metadata').toEqual(refused);
+    const other = { ...left, storeId: 'another' };
+    expect(bury(gone, other).result).toEqual({ kind: 'items', outcomes: ['unknownBroker'] });
   });
 
   test('a moved partition keeps the replica that leaves until the final configuration is reported', () => {

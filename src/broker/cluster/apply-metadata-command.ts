@@ -5,7 +5,7 @@
  * taken once, brokers that exist, versions that were not overtaken) and refuses the item, because an earlier leader's command may still have come in between.
  */
 import { assert, unreachable } from '../../std/assert.ts';
-import { type BrokerId, groupId, type ReplicaId, replicaId } from '../../std/brands.ts';
+import { type BrokerId, groupId, METADATA_GROUP_ID, type ReplicaId, replicaId } from '../../std/brands.ts';
 import type { ConfigEntries, MetadataCommand, PartitionBrokers } from './metadata-command.ts';
 import type { PartitionPlacement, ReplicaPlacement, Tombstone, TopicImage } from './metadata-image.ts';
 import { DELETED_TOPICS_MAX, type MetadataState } from './metadata-state.ts';
@@ -60,6 +60,8 @@ export function applyMetadataCommand(state: MetadataState, command: MetadataComm
       return replicasFinal(state, command.partitions);
     case 'replaceReplica':
       return replaceReplica(state, command);
+    case 'buryReplicas':
+      return buryReplicas(state, command.replicas);
     case 'clusterTime':
       // Never backward: what was deleted by time was deleted for good.
       return { state: state.with({ clusterTimeMs: Math.max(state.clusterTimeMs ?? 0, command.timeMs) }), result: DONE };
@@ -334,6 +336,26 @@ function replaceReplica(
     }),
     result: DONE,
   };
+}
+
+/** A replica id means one replica for ever, so one that was given out and is placed nowhere has been removed: whoever has it still did not hear, or forgot. */
+function buryReplicas(state: MetadataState, replicas: readonly Tombstone[]): Applied {
+  const placed = new Set<ReplicaId>();
+  for (const { metadataReplicaId } of state.brokers.values()) placed.add(metadataReplicaId);
+  for (const { partitions } of state.topics.values()) {
+    for (const placement of partitions) {
+      for (const replica of [...placement.replicas, ...placement.removing]) placed.add(replica.replicaId);
+    }
+  }
+  const buried: Tombstone[] = [];
+  const outcomes = replicas.map((replica): ItemOutcome => {
+    if (state.brokers.get(replica.brokerId)?.storeId !== replica.storeId) return 'unknownBroker';
+    if (replica.groupId === METADATA_GROUP_ID || replica.replicaId >= state.nextReplicaId) return 'conflict';
+    if (placed.has(replica.replicaId)) return 'conflict';
+    buried.push(replica);
+    return 'done';
+  });
+  return { state: state.with({ tombstones: bury(state, buried) }), result: { kind: 'items', outcomes } };
 }
 
 function tombstonesOf(

@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { type FakeBroker, FakeMetadataCluster } from '../../../test/fakes/fake-metadata-cluster.ts';
 import { ErrorCode } from '../../kafka-protocol/error-codes.ts';
-import { brokerId, METADATA_GROUP_ID } from '../../std/brands.ts';
+import { brokerId, logIndex, METADATA_GROUP_ID } from '../../std/brands.ts';
 import { StoreReplacedError } from './broker-registrar.ts';
 import type { PartitionPlacement } from './metadata-image.ts';
 import { encodeMetadataState } from './metadata-state-codec.ts';
+import { encodeReplicaDescriptor } from './replica-descriptor.ts';
 import { refuseStore } from './store-policy.ts';
 
 const OPTIONS = { validateOnly: false, timeoutMs: 10_000 };
@@ -197,6 +198,59 @@ describe('ClusterServices', () => {
     const old = cluster.replaceStore(3, 'store-3');
     await cluster.time.runFor(1000);
     expect(old.failures[0]).toBeInstanceOf(StoreReplacedError);
+  });
+
+  test('create nothing from an image older than what their store acted on before', async () => {
+    const cluster = await FakeMetadataCluster.start({ tasks: true });
+    await createTopic(cluster, 'orders', [[1, 2, 3]]);
+    const { groups, registry, controller } = cluster.broker(3);
+    groups.get(METADATA_GROUP_ID)!.commitIndexAtStart = logIndex(controller.image.appliedIndex + 3);
+    await createTopic(cluster, 'placed', [[1, 2, 3]]);
+    await createTopic(cluster, 'removed', [[1, 2, 3]]);
+    const { groupId } = placement(cluster.broker(1), 'removed');
+    await cluster.time.runFor(1_000);
+    expect(controller.image.topics.has('removed')).toBe(true);
+    expect(registry.get('removed', 0)).toBeUndefined();
+    await deleteTopic(cluster, 'removed');
+    await cluster.time.runFor(10_000);
+    expect(registry.get('placed', 0)).toBeDefined();
+    expect(groups.get(groupId)).toBeUndefined();
+    expect(controller.image.tombstones.size).toBe(0);
+    expectEqualImages(cluster);
+  });
+
+  test('remove a damaged replica again that metadata had removed, and leave one alone that is placed', async () => {
+    const cluster = await FakeMetadataCluster.start({ tasks: true });
+    await createTopic(cluster, 'orders', [[1, 2, 3]]);
+    const topicId = await createTopic(cluster, 'gone', [[1, 2, 3]]);
+    const { groupId, replicas } = placement(cluster.broker(1), 'gone', 0);
+    const { replicaId } = replicas[2]!;
+    await deleteTopic(cluster, 'gone');
+    await cluster.time.runFor(5_000);
+    const { groups } = cluster.broker(3);
+    expect(groups.removed).toEqual([replicaId]);
+    // What a WAL shows that lost the frame of the removal.
+    const membership = { voters: replicas, votersOutgoing: [], learners: [] };
+    const descriptor = encodeReplicaDescriptor({
+      kind: 'partition',
+      topic: 'gone',
+      topicId,
+      partition: 0,
+      isInternal: false,
+    });
+    groups.create({ groupId, replicaId, membership, descriptor });
+    const whole = placement(cluster.broker(1), 'orders', 0);
+    const placed = { groupId: whole.groupId, replicaId: whole.replicas[2]!.replicaId };
+    cluster.damaged.set(3, [
+      { groupId, replicaId, kind: 'entries' },
+      { ...placed, kind: 'entries' },
+    ]);
+    await cluster.time.runUntilTrue(() => groups.removed.length === 2, 20_000);
+    cluster.damaged.delete(3);
+    await cluster.time.runFor(5_000);
+    expect(groups.removed).toEqual([replicaId, replicaId]);
+    expectEqualImages(cluster);
+    expect(cluster.broker(1).controller.image.tombstones.size).toBe(0);
   });
 
   test('replace a replica that may have forgotten a vote by a successor in the same store, one at a time', async () => {

@@ -97,6 +97,7 @@ export class ClusterServices {
     this.registrar = new BrokerRegistrar({ broker, groups, stateMachine, changes, timers, fail });
     this.replacement = new ReplicaReplacement({
       brokerId,
+      storeId,
       groups,
       stateMachine,
       changes,

@@ -6,6 +6,7 @@ import { assert } from '../../std/assert.ts';
 import type { BrokerId, ReplicaId } from '../../std/brands.ts';
 import type { ConfigChange, NewTopic, NewTopicOutcome, Outcome } from './cluster.ts';
 import type { BrokerEndpoints } from './metadata-command.ts';
+import type { Tombstone } from './metadata-image.ts';
 
 export interface NewPartitions {
   readonly name: string;
@@ -50,6 +51,7 @@ export type MetadataChange =
       readonly version: number;
       readonly replicaId: ReplicaId;
     }
+  | { readonly kind: 'buryReplicas'; readonly replicas: readonly Tombstone[] }
   | { readonly kind: 'clusterTime'; readonly timeMs: number }
   | { readonly kind: 'featureLevel'; readonly level: number };
 
@@ -66,6 +68,7 @@ export interface ChangeResults {
   setReplicas: Outcome;
   replicasFinal: readonly Outcome[];
   replaceReplica: Outcome;
+  buryReplicas: readonly Outcome[];
   clusterTime: Outcome;
   featureLevel: Outcome;
 }

@@ -8,7 +8,8 @@
 import { ByteReader } from '../../kafka-protocol/byte-reader.ts';
 import { ByteWriter } from '../../kafka-protocol/byte-writer.ts';
 import { assert, unreachable } from '../../std/assert.ts';
-import { type BrokerId, brokerId, type ReplicaId, replicaId } from '../../std/brands.ts';
+import { type BrokerId, brokerId, groupId, type ReplicaId, replicaId } from '../../std/brands.ts';
+import type { ReplicaPlacement, Tombstone } from './metadata-image.ts';
 
 export interface BrokerEndpoints {
   readonly brokerId: BrokerId;
@@ -87,6 +88,8 @@ export type MetadataCommand =
       readonly version: number;
       readonly replicaId: ReplicaId;
     }
+  /** Their stores still have these replicas, but lost what was in their logs, perhaps their removal: a tombstone for each that was given out and is not placed any more. */
+  | { readonly kind: 'buryReplicas'; readonly replicas: readonly Tombstone[] }
   | { readonly kind: 'clusterTime'; readonly timeMs: number }
   | { readonly kind: 'featureLevel'; readonly level: number };
 
@@ -105,6 +108,7 @@ const KIND = {
   clusterTime: 10,
   featureLevel: 11,
   replaceReplica: 12,
+  buryReplicas: 13,
 } as const satisfies { readonly [Kind in MetadataCommand['kind']]: number };
 
 const KIND_NAMES = new Map<number, MetadataCommand['kind']>(
@@ -166,6 +170,9 @@ export function encodeMetadataCommand(command: MetadataCommand): Uint8Array[] {
     case 'replaceReplica':
       writePartitionVersion(writer, command);
       writer.int64(command.replicaId);
+      break;
+    case 'buryReplicas':
+      writeList(writer, command.replicas, (replica) => writeTombstone(writer, replica));
       break;
     case 'clusterTime':
       writer.int64(command.timeMs);
@@ -240,6 +247,8 @@ function readCommand(reader: ByteReader, kind: MetadataCommand['kind']): Metadat
       return { kind, partitions: readList(reader, () => readPartitionVersion(reader)) };
     case 'replaceReplica':
       return { kind, ...readPartitionVersion(reader), replicaId: replicaId(reader.int64()) };
+    case 'buryReplicas':
+      return { kind, replicas: readList(reader, () => readTombstone(reader)) };
     case 'clusterTime':
       return { kind, timeMs: reader.int64() };
     case 'featureLevel':
@@ -279,6 +288,29 @@ function writeBrokerIds(writer: ByteWriter, ids: readonly BrokerId[]): void {
 
 function readBrokerIds(reader: ByteReader): BrokerId[] {
   return readList(reader, () => brokerId(reader.uvarint()));
+}
+
+export function writeReplica(writer: ByteWriter, replica: ReplicaPlacement): void {
+  writer.int64(replica.replicaId);
+  writer.uvarint(replica.brokerId);
+  writer.compactString(replica.storeId);
+}
+
+export function readReplica(reader: ByteReader): ReplicaPlacement {
+  return {
+    replicaId: replicaId(reader.int64()),
+    brokerId: brokerId(reader.uvarint()),
+    storeId: readString(reader),
+  };
+}
+
+export function writeTombstone(writer: ByteWriter, tombstone: Tombstone): void {
+  writeReplica(writer, tombstone);
+  writer.int64(tombstone.groupId);
+}
+
+export function readTombstone(reader: ByteReader): Tombstone {
+  return { ...readReplica(reader), groupId: groupId(reader.int64()) };
 }
 
 export function writeEndpoints(writer: ByteWriter, broker: BrokerEndpoints): void {

@@ -6,24 +6,22 @@
 import { ByteReader } from '../../kafka-protocol/byte-reader.ts';
 import { ByteWriter } from '../../kafka-protocol/byte-writer.ts';
 import { assert } from '../../std/assert.ts';
-import { type BrokerId, brokerId, groupId, type ReplicaId, replicaId } from '../../std/brands.ts';
+import { type BrokerId, groupId, type ReplicaId, replicaId } from '../../std/brands.ts';
 import { crc32c } from '../../std/crc32c.ts';
 import {
   readConfigs,
   readEndpoints,
   readList,
+  readReplica,
   readString,
+  readTombstone,
   writeConfigs,
   writeEndpoints,
   writeList,
+  writeReplica,
+  writeTombstone,
 } from './metadata-command.ts';
-import type {
-  BrokerRegistration,
-  PartitionPlacement,
-  ReplicaPlacement,
-  Tombstone,
-  TopicImage,
-} from './metadata-image.ts';
+import type { BrokerRegistration, PartitionPlacement, Tombstone, TopicImage } from './metadata-image.ts';
 import { MetadataState } from './metadata-state.ts';
 import { PersistentMap } from './persistent-map.ts';
 
@@ -53,10 +51,7 @@ export function encodeMetadataState(state: MetadataState): Uint8Array {
     writer.compactString(name);
     writeConfigs(writer, [...configs]);
   });
-  writeList(writer, byNumber(state.tombstones), ([, tombstone]) => {
-    writeReplica(writer, tombstone);
-    writer.int64(tombstone.groupId);
-  });
+  writeList(writer, byNumber(state.tombstones), ([, tombstone]) => writeTombstone(writer, tombstone));
   writeList(writer, byText(state.topics), ([, topic]) => {
     writer.compactString(topic.name);
     writer.uuid(topic.topicId);
@@ -110,7 +105,7 @@ export function decodeMetadataState(bytes: Uint8Array): MetadataState {
     new Map(readConfigs(reader)),
   ]);
   const tombstones = readList(reader, (): [ReplicaId, Tombstone] => {
-    const tombstone = { ...readReplica(reader), groupId: groupId(reader.int64()) };
+    const tombstone = readTombstone(reader);
     return [tombstone.replicaId, tombstone];
   });
   const topics = readList(reader, (): TopicImage => {
@@ -149,20 +144,6 @@ export function decodeMetadataState(bytes: Uint8Array): MetadataState {
     topics: PersistentMap.from(topics.map((topic) => [topic.name, topic])),
     topicNames: PersistentMap.from(topics.map((topic) => [topic.topicId, topic.name])),
   });
-}
-
-function writeReplica(writer: ByteWriter, replica: ReplicaPlacement): void {
-  writer.int64(replica.replicaId);
-  writer.uvarint(replica.brokerId);
-  writer.compactString(replica.storeId);
-}
-
-function readReplica(reader: ByteReader): ReplicaPlacement {
-  return {
-    replicaId: replicaId(reader.int64()),
-    brokerId: brokerId(reader.uvarint()),
-    storeId: readString(reader),
-  };
 }
 
 function byNumber<K extends number, V>(map: ReadonlyMap<K, V>): [K, V][] {

@@ -7,7 +7,7 @@
 
 import type { Member, Membership } from '../../raft/core/types.ts';
 import type { RaftGroup, RaftGroups } from '../../raft/raft-group.ts';
-import type { BrokerId, GroupId, ReplicaId } from '../../std/brands.ts';
+import { type BrokerId, type GroupId, METADATA_GROUP_ID, type ReplicaId } from '../../std/brands.ts';
 import type { Timers } from '../../std/environment.ts';
 import type { PartitionLog } from '../partition/partition-log.ts';
 import { FirstElections } from './first-elections.ts';
@@ -61,8 +61,10 @@ export class PartitionRegistry {
     return this.#byGroup.values();
   }
 
-  /** Makes local replicas follow `image`; looks only at what changed since the last call. */
+  /** Makes local replicas follow `image`; looks only at what changed since the last call. An image older than what this store acted on before, which damage can leave behind, waits for the rest. */
   reconcile(image: MetadataState): void {
+    // It may place replicas that were removed since: they would come back empty, under ids that have voted (DECISIONS I3).
+    if (image.appliedIndex < (this.#options.groups.get(METADATA_GROUP_ID)?.commitIndexAtStart ?? 0)) return;
     const previous = this.#reconciled ?? MetadataState.initial(image.clusterId);
     this.#reconciled = image;
     for (const name of image.topics.changedSince(previous.topics)) {
@@ -171,12 +173,12 @@ export class PartitionRegistry {
     const { brokerId, storeId, groups, onRemoved, fail } = this.#options;
     const { groupId, replicaId } = tombstone;
     if (tombstone.brokerId !== brokerId || tombstone.storeId !== storeId || this.#removing.has(replicaId)) return;
-    this.#forget(groupId);
     if (groups.get(groupId)?.replicaId !== replicaId) {
       // Never created here, or deleted before a crash: the image will not place this id again.
       onRemoved([replicaId]);
       return;
     }
+    this.#forget(groupId);
     this.#removing.add(replicaId);
     groups.remove(groupId, replicaId).then(() => {
       this.#removing.delete(replicaId);

@@ -58,6 +58,7 @@ const PLANNERS: { readonly [Kind in ChangeKind]: (context: PlanContext, change: 
   setReplicas: planSetReplicas,
   replicasFinal: (_, change) => ({ command: change, finish: (applied) => itemOutcomes(applied).map(toOutcome) }),
   replaceReplica: (_, change) => ({ command: change, finish: (applied) => toOutcome(itemOutcomes(applied)[0]!) }),
+  buryReplicas: (_, change) => ({ command: change, finish: (applied) => itemOutcomes(applied).map(toOutcome) }),
   clusterTime: (_, change) => ({ command: change, finish: () => OK }),
   featureLevel: (_, change) => ({ command: change, finish: () => OK }),
 };

@@ -3,10 +3,12 @@
  * join as learners, are filled by their leaders and then vote.
  *
  * One at a time, and only where all other replicas are in sync with a ready leader: then nothing that was acknowledged is left on the damaged one alone, and its files may go.
+ *
+ * A damaged replica that is placed nowhere had been removed, and what the damage hides is its removal. It goes as it went before, on a tombstone that metadata commits.
  */
 import { ErrorCode } from '../../kafka-protocol/error-codes.ts';
 import type { RaftGroups } from '../../raft/raft-group.ts';
-import type { BrokerId, GroupId, ReplicaId } from '../../std/brands.ts';
+import { type BrokerId, type GroupId, METADATA_GROUP_ID, type ReplicaId } from '../../std/brands.ts';
 import type { Timers } from '../../std/environment.ts';
 import type { Log } from '../../std/log.ts';
 import { BackgroundTask } from './background-task.ts';
@@ -25,6 +27,8 @@ export interface DamagedReplica {
 
 export interface ReplicaReplacementOptions {
   readonly brokerId: BrokerId;
+  /** Hex. */
+  readonly storeId: string;
   readonly groups: Pick<RaftGroups, 'leaderOf'>;
   readonly stateMachine: MetadataStateMachine;
   readonly changes: ChangeClient;
@@ -58,17 +62,19 @@ export class ReplicaReplacement {
 
   async #run(): Promise<void> {
     const { brokerId, groups, stateMachine, changes, log } = this.#options;
-    const lost = this.#options.damagedReplicas().filter(({ kind }) => kind === 'identity');
-    if (lost.length === 0) return;
+    const damaged = this.#options.damagedReplicas();
+    if (damaged.length === 0) return;
+    await this.#buryStrays(damaged);
+    const lost = damaged.filter(({ kind }) => kind === 'identity');
     if (this.#filling !== undefined && groups.leaderOf(this.#filling)?.inSync.includes(brokerId) === false) return;
     this.#filling = undefined;
     for (const { groupId, replicaId } of lost) {
       const found = placementOf(stateMachine, groupId, replicaId);
-      if (found === undefined) continue;
+      if (found === undefined || found.placement.removing.length > 0) continue;
       const { topicId, placement } = found;
       const leader = groups.leaderOf(groupId);
       const others = placement.replicas.filter((replica) => replica.replicaId !== replicaId);
-      if (leader?.ready !== true || placement.removing.length > 0 || others.length === 0) continue;
+      if (leader?.ready !== true || others.length === 0) continue;
       if (!others.every((replica) => leader.inSync.includes(replica.brokerId))) continue;
       const { partition, version } = placement;
       const executed = await changes.execute<'replaceReplica'>(
@@ -85,8 +91,23 @@ export class ReplicaReplacement {
       return;
     }
   }
+
+  async #buryStrays(damaged: readonly DamagedReplica[]): Promise<void> {
+    const { brokerId, storeId, stateMachine, changes, log } = this.#options;
+    const { tombstones } = stateMachine.image;
+    const strays = damaged
+      .filter(({ groupId, replicaId }) => groupId !== METADATA_GROUP_ID && !tombstones.has(replicaId))
+      .filter(({ groupId, replicaId }) => placementOf(stateMachine, groupId, replicaId) === undefined);
+    if (strays.length === 0) return;
+    for (const { groupId, replicaId } of strays) {
+      log.warn({ groupId, replicaId }, 'A damaged replica is not placed here any more; metadata is asked to remove it');
+    }
+    const replicas = strays.map(({ groupId, replicaId }) => ({ groupId, replicaId, brokerId, storeId }));
+    await changes.execute<'buryReplicas'>({ kind: 'buryReplicas', replicas }, TIMEOUT_MS);
+  }
 }
 
+/** Undefined: this replica is neither placed nor on its way out. */
 function placementOf(
   { image }: MetadataStateMachine,
   groupId: GroupId,
@@ -95,7 +116,8 @@ function placementOf(
   for (const { topicId, partitions } of image.topics.values()) {
     const placement = partitions.find((each) => each.groupId === groupId);
     if (placement === undefined) continue;
-    return placement.replicas.some((replica) => replica.replicaId === replicaId) ? { topicId, placement } : undefined;
+    const known = [...placement.replicas, ...placement.removing];
+    return known.some((replica) => replica.replicaId === replicaId) ? { topicId, placement } : undefined;
   }
   return undefined;
 }
