@@ -42,7 +42,8 @@ export class CompiledProgram {
   /** Leaves the bytecode of all that ran so far for later processes. */
   writeBytecode(): void {
     const path = bytecodePath(this.#path);
-    writeFileSync(`${path}.next`, this.#script.createCachedData());
+    // V8 trusts the bytes that it finds: all of them, or none.
+    writeFileSync(`${path}.next`, this.#script.createCachedData(), { flush: true });
     renameSync(`${path}.next`, path);
   }
 }
