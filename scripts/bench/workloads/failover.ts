@@ -8,7 +8,7 @@ import { metadataApi } from '../../../src/kafka-protocol/messages/metadata.ts';
 import { iterateBatches } from '../../../src/kafka-protocol/record-batch.ts';
 import { readRecords } from '../../../src/kafka-protocol/records.ts';
 import { untilFirstRecord } from '../first-record.ts';
-import { type CpuUsage, usageBetween } from '../machine.ts';
+import { type CpuUsage, rssMegabytesOf, usageBetween } from '../machine.ts';
 import { RawConnection } from '../raw-client.ts';
 import { type Cell, type Context, type Figure, type Outcome, sleep, type Workload } from '../workload.ts';
 import { milliseconds } from './figures.ts';
@@ -16,6 +16,8 @@ import { milliseconds } from './figures.ts';
 const METADATA_VERSION = 8;
 const FETCH_VERSION = 11;
 const RATE = 200;
+/** Of a topic that is there so that the client is connected to all brokers. */
+const PARTITIONS_ELSEWHERE = 12;
 /** Acknowledgements sooner than this after the fault were under way before it. */
 const ECHO_MS = 20;
 /** How long the cluster runs on after it recovered, and before the next fault. */
@@ -39,6 +41,7 @@ async function runFaults(context: Context, faults: Faults): Promise<Outcome> {
     create: context.replicationFactor,
   });
   const { topic } = await context.createTopic(1);
+  const elsewhere = await context.createTopic(PARTITIONS_ELSEWHERE);
   const kafka = new Kafka({
     clientId: 'failover',
     brokers: context.system.endpoints.map(({ host, port }) => `${host}:${port}`),
@@ -49,6 +52,10 @@ async function runFaults(context: Context, faults: Faults): Promise<Outcome> {
   });
   const producer = kafka.producer({ idempotent: false, metadataMaxAge: faults.metadataMaxAgeMs });
   await producer.connect();
+  // As a client that writes to several leaders: kafkajs asks only brokers that it is connected to who leads, and with one connection it would ask the frozen one until that goes on.
+  for (let partition = 0; partition < PARTITIONS_ELSEWHERE; partition++) {
+    await producer.send({ topic: elsewhere.topic, acks: -1, messages: [{ partition, value: 'connects' }] });
+  }
   for (let i = 0; i < 50; i++) await producer.send({ topic, acks: -1, messages: [{ value: `heat-${i}` }] });
 
   const acknowledged = new Set<number>();
@@ -91,6 +98,8 @@ async function runFaults(context: Context, faults: Faults): Promise<Outcome> {
       const pid = context.system.pids().get(victim)!;
       const faultMs = performance.now();
       process.kill(pid, faults.signal);
+      // The end of a process costs CPU time that nobody could tell from that of others.
+      while (faults.signal === 'SIGKILL' && rssMegabytesOf([pid]).some((left) => left > 0)) await sleep(5);
       const before = context.takeSnapshot();
       let resumed = false;
       while ((acksMs.at(-1) ?? 0) < faultMs + ECHO_MS) {
