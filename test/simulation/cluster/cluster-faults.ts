@@ -27,6 +27,8 @@ export interface ClusterFaultsOptions {
   readonly workload: ClusterWorkload;
   readonly tempo: Tempo;
   /** All replicas of everything are whole: only then a store may be lost. */
+  /** Whether the cluster ever came to be. */
+  readonly isFormed: () => boolean;
   readonly isSettled: () => boolean;
   /** The process of this node ends now. */
   readonly willEnd: (node: SimulatedNode) => void;
@@ -156,11 +158,12 @@ export class ClusterFaults {
 
   /** Heals everything, or all but one node. Gives those that are healed. */
   stop(): SimulatedNode[] {
-    const { nodes, network, clients, random, plan, log, isSettled } = this.#options;
+    const { nodes, network, clients, random, plan, log, isFormed, isSettled } = this.#options;
     this.#isActive = false;
     // While the replicas of a lost store are not back, losing one more broker is losing a majority.
     const isWhole = this.#damaged === undefined && (!this.#isLost || isSettled());
-    const mayLeave = plan.leavesMinorityBroken && isWhole;
+    // A new cluster forms when all of its voters are there.
+    const mayLeave = plan.leavesMinorityBroken && isWhole && isFormed();
     const left = mayLeave ? random.pick(nodes) : undefined;
     const core = nodes.filter((node) => node !== left);
     if (left !== undefined) this.#leaveBroken(left, core);

@@ -155,6 +155,7 @@ export class ClusterSimulation {
       clients: this.#clients,
       workload: this.#workload,
       tempo: this.#tempo,
+      isFormed: () => this.#oracle.applied > 0,
       isSettled: () => this.#problem(this.#nodes) === undefined,
       willEnd: (node) => this.#collect(node),
       fail,
