@@ -26,9 +26,9 @@ export interface ClusterFaultsOptions {
   readonly clients: SimulatedClientNetwork;
   readonly workload: ClusterWorkload;
   readonly tempo: Tempo;
-  /** All replicas of everything are whole: only then a store may be lost. */
   /** Whether the cluster ever came to be. */
   readonly isFormed: () => boolean;
+  /** All replicas of everything are whole: only then a store may be lost. */
   readonly isSettled: () => boolean;
   /** The process of this node ends now. */
   readonly willEnd: (node: SimulatedNode) => void;
