@@ -166,7 +166,8 @@ export class LogFiles {
       if (segment !== undefined) this.letGo(segment);
       await this.#resources.disk.removeFile(path);
     }
-    this.#areNamesDirty = true;
+    // What was deleted before it was ever written has no files, and perhaps no directory.
+    if (this.#hasDirectory) this.#areNamesDirty = true;
   }
 
   /** Keeps all files until {@link unpin}: a catch-up streams from them. */

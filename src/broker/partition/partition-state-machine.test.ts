@@ -117,6 +117,24 @@ describe('PartitionStateMachine', () => {
     expect(one.payload.length).toBeLessThan(200);
   });
 
+  it('goes on when all of it was deleted before any was written', async () => {
+    const fixture = new PartitionFixture();
+    await fixture.start();
+    fixture.apply(batchesCommand([testBatch({ records: 2 })]));
+    fixture.apply(moveLogStartCommand(2));
+    // The first one lets the files go that the segment would have had, the second one makes that durable.
+    for (let checkpoints = 0; checkpoints < 2; checkpoints++) {
+      const { index } = await fixture.checkpoint();
+      fixture.machine.checkpointDurable(index);
+      await fixture.time.runFor(100);
+    }
+    expect(fixture.platter.paths()).toEqual([]);
+    expect(fixture.failures).toEqual([]);
+    fixture.apply(batchesCommand([testBatch()]));
+    await fixture.checkpoint();
+    expect((await fixture.readAll()).map(({ baseOffset }) => baseOffset)).toEqual([2]);
+  });
+
   it('replicas that flush, checkpoint and cut segments at different times have the same batches, results and state', async () => {
     const reference = await history(120, 3);
     const other = new PartitionFixture({
