@@ -6,6 +6,7 @@ import type { NemesisContext } from './nemesis.ts';
 
 const READY_TIMEOUT_MS = 60_000;
 const MEGABYTE = 2 ** 20;
+const SETTLE_MS = 2_000;
 /** Of the file system of one broker's own. */
 const DISK_MEGABYTES = 160;
 
@@ -84,9 +85,11 @@ export async function fillDisk(context: NemesisContext): Promise<void> {
         if (isSudden || until - performance.now() < 3_000) fill(`${ballast}-${i % 2}`, 0);
       }
       const leftLast = free();
-      const hasEnded = cluster.pid(broker) === undefined;
       rmSync(ballast, { force: true });
       for (const i of [0, 1]) rmSync(`${ballast}-${i}`, { force: true });
+      // A write that found no space at the last moment may not have ended the process yet.
+      await context.sleep(SETTLE_MS);
+      const hasEnded = cluster.pid(broker) === undefined;
       if (hasEnded) await cluster.restart(broker);
       else cluster.revive(broker);
       const end = hasEnded ? 'it stopped' : 'it went on without space';
