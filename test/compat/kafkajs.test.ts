@@ -336,6 +336,9 @@ describe('idempotent producer', () => {
     const messages = await consume(topic, sent);
     expect(values(messages)).toEqual(Array.from({ length: sent }, (_, index) => `${index}`));
     expect(messages.map(({ offset }) => Number(offset))).toEqual(Array.from({ length: sent }, (_, index) => index));
+    // Who comes next has the cluster as it was.
+    for (const id of cluster.ids) await cluster.untilReady(id);
+    await until(async () => (await cluster.total('partitions_leaderless')) === 0);
   });
 
   test('is told that there are no transactions', async () => {
