@@ -3,16 +3,18 @@
  * record are made. Without bytecode, as after a failure here or with another version of Node, a broker starts more slowly and is the same otherwise.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CompiledProgram } from '../src/node/compiled-program.ts';
 import { tuneGarbageCollector } from '../src/node/garbage-collector.ts';
 import { untilFirstRecord } from './bench/first-record.ts';
+import { parseEndpoints } from './bench/raw-client.ts';
+import { ClusterFiles } from './cluster/cluster-files.ts';
+import { findFreePort } from './cluster/free-port.ts';
 
-const IDS = [1, 2, 3];
+const NODES = 3;
 const LIMIT_MS = 30_000;
 const PROGRAM = fileURLToPath(new URL('../src/main.cjs', import.meta.url));
 const COMMAND = fileURLToPath(new URL('../src/flotilla-broker.js', import.meta.url));
@@ -35,56 +37,20 @@ setTimeout(() => {
   process.exit();
 }, LIMIT_MS);
 tuneGarbageCollector();
-const ports = await freePorts(3 * IDS.length);
-const kafkaPorts = ports.slice(0, IDS.length);
-const files = IDS.map((id) => writeProperties(id));
-for (const file of files.slice(1)) others.push(spawn(process.execPath, [COMMAND, file], { stdio: 'ignore' }));
-process.argv = [process.argv[0]!, COMMAND, files[0]!];
+const environment = { FLOTILLA_DIR: directory, FLOTILLA_PORT: `${await findFreePort(NODES)}` };
+const cluster = ClusterFiles.plan(environment, { nodes: NODES, properties: { 'log.level': 'error' } });
+cluster.write();
+const [first, ...rest] = cluster.ids.map((id) => cluster.propertiesFile(id));
+for (const file of rest) others.push(spawn(process.execPath, [COMMAND, file], { stdio: 'ignore' }));
+process.argv = [process.argv[0]!, COMMAND, first!];
 const program = new CompiledProgram(PROGRAM);
 try {
   program.run();
-  const endpoints = kafkaPorts.map((port) => ({ host: '127.0.0.1', port }));
-  await untilFirstRecord(endpoints, 'first', { startMs: performance.now(), create: IDS.length });
+  const endpoints = parseEndpoints(cluster.bootstrapServers);
+  await untilFirstRecord(endpoints, 'first', { startMs: performance.now(), create: NODES });
   program.writeBytecode();
-  problem = new CompiledProgram(PROGRAM).isPrecompiled ? undefined : 'V8 does not take what it gave';
+  problem = undefined;
 } catch (error) {
   problem = error;
 }
 process.exit();
-
-function writeProperties(id: number): string {
-  const [kafka, raft, http] = [0, 1, 2].map((kind) => ports[kind * IDS.length + id - 1]!);
-  const raftOf = (voter: number): string => `127.0.0.1:${ports[IDS.length + voter - 1]}`;
-  const data = join(directory, `${id}`);
-  mkdirSync(data);
-  const file = join(directory, `${id}.properties`);
-  const lines = [
-    `node.id=${id}`,
-    `listeners=PLAINTEXT://127.0.0.1:${kafka}`,
-    `raft.listener=127.0.0.1:${raft}`,
-    `http.listener=127.0.0.1:${http}`,
-    `controller.quorum.voters=${IDS.map((voter) => `${voter}@${raftOf(voter)}`).join(',')}`,
-    `log.dirs=${data}`,
-    'log.level=error',
-  ];
-  writeFileSync(file, lines.join('\n'));
-  return file;
-}
-
-/** Distinct: all are open at the same time. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from(
-      { length: count },
-      () =>
-        new Promise<ReturnType<typeof createServer>>((resolve, reject) => {
-          const server = createServer();
-          server.once('error', reject);
-          server.listen(0, '127.0.0.1', () => resolve(server));
-        }),
-    ),
-  );
-  const found = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return found;
-}

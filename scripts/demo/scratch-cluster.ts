@@ -1,16 +1,15 @@
 /** A cluster of its own beside the user's: three brokers in a scratch directory on free ports, driven through cluster.sh like a user's. */
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { findFreePort } from '../cluster/free-port.ts';
 
 const run = promisify(execFile);
 /** dist/scripts/demo/ → the repository. */
 const REPOSITORY = fileURLToPath(new URL('../../..', import.meta.url));
-const PORT_STEP = 1000;
 
 export class ScratchCluster {
   readonly directory: string;
@@ -25,10 +24,7 @@ export class ScratchCluster {
 
   static async create(nodes: number): Promise<ScratchCluster> {
     const directory = await mkdtemp(join(tmpdir(), 'flotilla-demo-'));
-    for (let port = 21_092; port < 60_000; port += PORT_STEP) {
-      if (await isFree(port, nodes)) return new ScratchCluster(directory, port, nodes);
-    }
-    throw new Error('No free range of ports was found for the scratch cluster');
+    return new ScratchCluster(directory, await findFreePort(nodes), nodes);
   }
 
   get brokers(): string[] {
@@ -51,19 +47,4 @@ export class ScratchCluster {
     await this.command('wipe');
     await rm(this.directory, { recursive: true, force: true });
   }
-}
-
-async function isFree(port: number, nodes: number): Promise<boolean> {
-  for (const offset of [0, 100, 200]) {
-    for (let i = 0; i < nodes; i++) if (!(await canListen(port + offset + i))) return false;
-  }
-  return true;
-}
-
-function canListen(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-  });
 }

@@ -29,6 +29,14 @@ function createOrders(...brokers: number[]): MetadataCommand {
   };
 }
 
+/** Partition 0 of the topic is to be on brokers 2 and 3 instead of 1 and 2. */
+function moveOrders() {
+  const created = run([register(1), register(2), register(3), createOrders(1, 2)]);
+  const at = { topicId: TOPIC_ID, partition: 0 };
+  const target = { ...at, version: 0, brokerIds: [2, 3].map(brokerId) };
+  return { at, created, moved: run([{ kind: 'setReplicas', partitions: [target] }], created) };
+}
+
 function replicasOf(state: MetadataState): { id: ReplicaId; group: GroupId; broker: number; storeId: string }[] {
   return [...state.topics.values()].flatMap((topic) =>
     topic.partitions.flatMap(({ groupId, replicas, removing }) =>
@@ -135,12 +143,7 @@ describe('applyMetadataCommand()', () => {
   });
 
   test('buries a replica that was given out and is placed nowhere, and no other', () => {
-    const created = run([register(1), register(2), register(3), createOrders(1, 2)]);
-    const at = { topicId: TOPIC_ID, partition: 0 };
-    const moved = run(
-      [{ kind: 'setReplicas', partitions: [{ ...at, version: 0, brokerIds: [2, 3].map(brokerId) }] }],
-      created,
-    );
+    const { at, moved } = moveOrders();
     const { groupId, removing } = moved.topics.get('orders')!.partitions[0]!;
     const left = { ...removing[0]!, groupId };
     const bury = (state: MetadataState, tombstone: Tombstone): Applied =>
@@ -163,12 +166,7 @@ describe('applyMetadataCommand()', () => {
   });
 
   test('a moved partition keeps the replica that leaves until the final configuration is reported', () => {
-    const created = run([register(1), register(2), register(3), createOrders(1, 2)]);
-    const at = { topicId: TOPIC_ID, partition: 0 };
-    const moved = run(
-      [{ kind: 'setReplicas', partitions: [{ ...at, version: 0, brokerIds: [2, 3].map(brokerId) }] }],
-      created,
-    );
+    const { at, created, moved } = moveOrders();
     const before = created.topics.get('orders')!.partitions[0]!;
     const placement = moved.topics.get('orders')!.partitions[0]!;
     expect(placement.replicas.map((replica) => replica.brokerId)).toEqual([2, 3]);
