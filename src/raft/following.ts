@@ -28,9 +28,11 @@ export class Following {
       this.#takeFull(peer, heartbeat.announcements);
       this.#electLeaderless();
     } else for (const announcement of heartbeat.announcements) this.#take(peer, announcement);
+    const isNews = heartbeat.full || heartbeat.sequence !== peer.heardSequence || heartbeat.round !== peer.heardRound;
     peer.heardSequence = heartbeat.sequence;
     peer.heardRound = heartbeat.round;
-    peer.ackDue = true;
+    if (isNews) peer.ackDue = true;
+    else peer.ackOwed = true;
   }
 
   #takeFull(peer: Peer, announcements: readonly Announcement[]): void {

@@ -154,7 +154,10 @@ export class Liveness {
   write(): void {
     for (const peer of this.#context.peers.values()) {
       if (peer.link === undefined) continue;
-      if (peer.heartbeatDue) this.#writeHeartbeat(peer);
+      if (peer.heartbeatDue) {
+        this.#writeHeartbeat(peer);
+        peer.ackDue ||= peer.ackOwed;
+      }
       if (peer.ackDue) this.#writeAck(peer);
     }
   }
@@ -179,6 +182,7 @@ export class Liveness {
 
   #writeAck(peer: Peer): void {
     peer.ackDue = false;
+    peer.ackOwed = false;
     const { added, removed } = peer.takeExceptionChanges();
     this.#context.sendControl(peer, {
       kind: 'heartbeatAck',

@@ -30,7 +30,7 @@ export interface Announcement {
   readonly inSync: readonly BrokerId[];
 }
 
-/** Sign of life of a broker, for all its groups. Always answered by a {@link HeartbeatAck}. */
+/** Sign of life of a broker, for all its groups. Always answered by a {@link HeartbeatAck}: at once if it says something new, else together with the answerer's next heartbeat. */
 export interface Heartbeat {
   readonly kind: 'heartbeat';
   /** Confirmation round (ReadIndex); grows. */

@@ -40,6 +40,8 @@ export class Peer {
   heardSequence = 0;
   heardRound = 0;
   ackDue = false;
+  /** An acknowledgement that says nothing new leaves together with the next heartbeat: half as many messages between idle brokers. */
+  ackOwed = false;
   readonly ownExceptions = new Set<GroupId>();
   readonly #sentExceptions = new Set<GroupId>();
   readonly #touchedExceptions = new Set<GroupId>();
@@ -87,6 +89,7 @@ export class Peer {
     this.heardSequence = 0;
     this.heardRound = 0;
     this.ackDue = false;
+    this.ackOwed = false;
     this.heartbeatDue = false;
     this.ownExceptions.clear();
     this.#sentExceptions.clear();
