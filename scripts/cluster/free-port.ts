@@ -4,12 +4,15 @@ import { createServer } from 'node:net';
 const PORT_FIRST = 21_092;
 const PORT_STEP = 1000;
 /** Where Linux begins to give ports to clients: one of them could take a broker's between its kill and its start. */
-const PORT_END = 32_000;
+export const CLIENT_PORT_FIRST = 32_768;
 
 /** A FLOTILLA_PORT from which on all ports of `nodes` brokers are free; rejects if there is none. */
 export async function findFreePort(nodes: number): Promise<number> {
-  for (let port = PORT_FIRST; port < PORT_END; port += PORT_STEP) if (await isFree(port, nodes)) return port;
-  throw new Error(`No free range of ports between ${PORT_FIRST} and ${PORT_END} was found for another cluster`);
+  for (let port = PORT_FIRST; port + PORT_STEP <= CLIENT_PORT_FIRST; port += PORT_STEP)
+    if (await isFree(port, nodes)) return port;
+  throw new Error(
+    `No free range of ports between ${PORT_FIRST} and ${CLIENT_PORT_FIRST} was found for another cluster`,
+  );
 }
 
 async function isFree(port: number, nodes: number): Promise<boolean> {

@@ -6,9 +6,10 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { CLIENT_PORT_FIRST } from '../../scripts/cluster/free-port.ts';
 import { probeCapabilities } from './capabilities.ts';
 import { cascadeTable, runCascade } from './cascade.ts';
-import { type Outcome, runAll, type Task } from './release/run-all.ts';
+import { type Outcome, PORTS_PER_SLOT, runAll, type Task } from './release/run-all.ts';
 import { takeSnapshot } from './release/snapshot.ts';
 import { addTotal, type RunTotal, readTotals, totalOf, totalsTable } from './release/totals.ts';
 import type { RunResult } from './run-scenario.ts';
@@ -44,6 +45,15 @@ function chosen(): Scenario[] {
   });
 }
 
+function portOf(text: string, slots: number): number {
+  const port = Number(text);
+  const last = CLIENT_PORT_FIRST - slots * PORTS_PER_SLOT;
+  if (Number.isInteger(port) && port > 0 && port <= last) return port;
+  throw new Error(
+    `--port is ${text}; ${slots} slots need it between 1 and ${last}: from ${CLIENT_PORT_FIRST} on the kernel gives ports to clients, which may then hold a broker's\n${USAGE}`,
+  );
+}
+
 const print = (line: string): void => {
   process.stdout.write(`${line}\n`);
 };
@@ -54,7 +64,7 @@ async function main(): Promise<number> {
     return 0;
   }
   const out = resolve(options.out);
-  const port = Number(options.port);
+  const port = portOf(options.port, options.cascade ? 1 : Number(options.jobs));
   const seconds = Number(options.seconds);
   const scenarios = options.cascade ? [] : chosen();
   const built = join(out, `built-${port}`);

@@ -14,7 +14,7 @@ import type { Scenario } from '../scenarios.ts';
 const CHILD = fileURLToPath(new URL('./run-child.ts', import.meta.url));
 const MEMORY_DIRECTORY = '/dev/shm';
 /** Kafka, Raft and HTTP ports of a slot: 100 each. */
-const PORTS_PER_SLOT = 300;
+export const PORTS_PER_SLOT = 300;
 /** Over the time for faults: start, final reads, checks, and whatever hangs. */
 const OVERTIME_MS = 240_000;
 const KILL_AFTER_MS = 15_000;
