@@ -139,6 +139,7 @@ export class Runner {
   }
 
   #destroy(system: System): void {
+    if (!system.managed) return;
     for (const pid of system.pids().values()) {
       try {
         process.kill(pid, 'SIGKILL');
@@ -146,7 +147,7 @@ export class Runner {
         // It ended before.
       }
     }
-    if (system.managed) rmSync(system.dataDirectory!, { recursive: true, force: true });
+    rmSync(system.dataDirectory!, { recursive: true, force: true });
   }
 
   async #runCell(workload: Workload, cell: Cell, kind: SystemKind, round: number): Promise<RunResult> {
