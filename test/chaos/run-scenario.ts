@@ -189,6 +189,11 @@ export async function runScenario(options: RunOptions): Promise<RunResult> {
   const { faults, notes } = context ?? { faults: [], notes: [] as string[] };
   const verdict = checkHistory(recorder.events);
   for (const [kind, count] of Object.entries(verdict.counts)) failures.push(`${count} × ${kind}`);
+  const { lateAnswers } = verdict.statistics;
+  if (lateAnswers > 0)
+    notes.push(
+      `${lateAnswers} times kafkajs gave a consumer what it had kept for so long that it had given it later records before`,
+    );
   const measurement = measure(recorder.events, faults, stalls);
   for (const { key, spans } of measurement.partitions.slice(0, PARTITIONS)) {
     if (healedAtSeconds === undefined || (spans.at(-1)?.to ?? 0) > healedAtSeconds) continue;

@@ -36,6 +36,8 @@ export interface Statistics {
   readonly polls: number;
   readonly commits: number;
   readonly endOffsetReads: number;
+  /** Polls with an answer that the client had kept back; they are judged by their contents only. */
+  readonly lateAnswers: number;
 }
 
 export function checkHistory(events: readonly HistoryEvent[]): Verdict {
@@ -49,7 +51,7 @@ export function checkHistory(events: readonly HistoryEvent[]): Verdict {
       for (const key of event.value as number[]) readToEnd.add(key);
   }
   checkContents(observations, readToEnd, findings);
-  checkOrder(operations, observations, findings);
+  const lateAnswers = checkOrder(operations, observations, findings);
   checkSequences(operations, observations, readToEnd, findings);
   checkAnswers(events, operations, observations, findings, lives);
   checkGroups(operations, observations, findings, lives);
@@ -57,11 +59,11 @@ export function checkHistory(events: readonly HistoryEvent[]): Verdict {
     counts: Object.fromEntries(findings.counts),
     examples: findings.examples.sort((a, b) => a.index - b.index),
     complete: [...observations.keys()].every((key) => readToEnd.has(key)),
-    statistics: countRecords(operations, observations),
+    statistics: { ...countRecords(operations, observations), lateAnswers },
   };
 }
 
-function countRecords(operations: readonly Operation[], observations: Observations): Statistics {
+function countRecords(operations: readonly Operation[], observations: Observations): Omit<Statistics, 'lateAnswers'> {
   const records = { ok: 0, fail: 0, info: 0 };
   let acknowledgedRead = 0;
   let unknownPresent = 0;

@@ -4,15 +4,18 @@ import { type Operation, placed, polled } from '../history/operation.ts';
 import type { Observations } from './observations.ts';
 import type { Findings } from './violation.ts';
 
-export function checkOrder(operations: readonly Operation[], observations: Observations, findings: Findings): void {
-  checkPolls(operations, observations, findings);
+/** Returns how many answers a client had kept back until they were older than what it gave before; no broker can be blamed for their place. */
+export function checkOrder(operations: readonly Operation[], observations: Observations, findings: Findings): number {
+  const lateAnswers = checkPolls(operations, observations, findings);
   checkSends(operations, findings);
   checkRealtimeOrder(operations, observations, findings);
+  return lateAnswers;
 }
 
-function checkPolls(operations: readonly Operation[], observations: Observations, findings: Findings): void {
+function checkPolls(operations: readonly Operation[], observations: Observations, findings: Findings): number {
   /** process → key → last offset polled. */
   const positions = new Map<number, Map<number, number>>();
+  let lateAnswers = 0;
   for (const operation of operations) {
     if (operation.f === 'assign') positions.delete(operation.process);
     if (operation.f !== 'poll') continue;
@@ -28,6 +31,11 @@ function checkPolls(operations: readonly Operation[], observations: Observations
     for (const { key, records } of polled(operation)) {
       const { rank, order, mayBeDeletedBelow } = observations.get(key)!;
       let previous = position.get(key);
+      // The log ended at or before what this client had been given already: a broker said this earlier.
+      if (at.buffered && previous !== undefined && at.highWatermarks![key]! <= previous) {
+        lateAnswers++;
+        continue;
+      }
       records.forEach(([offset], i) => {
         if (previous !== undefined && !(rebalanced.has(key) && i > 0)) {
           const within = i > 0;
@@ -50,6 +58,7 @@ function checkPolls(operations: readonly Operation[], observations: Observations
       if (previous !== undefined) position.set(key, previous);
     }
   }
+  return lateAnswers;
 }
 
 function checkSends(operations: readonly Operation[], findings: Findings): void {

@@ -189,7 +189,10 @@ export class GroupMember {
           const last = records.at(-1);
           if (last === undefined) return;
           recorder.client(this.#process, 'invoke', 'poll', [['poll']], { group: this.#group });
-          recorder.client(this.#process, 'ok', 'poll', [['poll', { [key]: records }]]);
+          recorder.client(this.#process, 'ok', 'poll', [['poll', { [key]: records }]], {
+            highWatermarks: { [key]: Number(batch.highWatermark) },
+            buffered: true,
+          });
           resolveOffset(String(last[0]));
           await this.#commit(consumer, key, last[0] + 1);
         },

@@ -47,6 +47,8 @@ export interface Attributes {
   readonly sequence?: readonly [producer: string, number: number];
   /** High watermarks that came with a poll. */
   readonly highWatermarks?: OffsetsByKey;
+  /** The client keeps answers of brokers and gives them to its application when it likes: a poll may be older than one that came before it. Its high watermark tells. */
+  readonly buffered?: true;
   /** Group in whose name is assigned or polled. */
   readonly group?: string;
   /** Part of the reading of everything at the end. */
