@@ -197,6 +197,22 @@ describe('A replica whose partition files are damaged while it runs', () => {
     }
   }
 
+  it('as follower, in what its leader holds in memory only: is found all the same (seed 1100242)', async () => {
+    const cluster = await writtenCluster(12, 120, 2_000);
+    const { time, brokers, leading, write, expectSame } = cluster;
+    await write(60);
+    const victim = brokers.find((broker) => broker !== leading())!;
+    const fileBytes = (): number => logFiles(victim).reduce((sum, path) => sum + victim.disk.readBytes(path).length, 0);
+    // A follower that is asked for digests writes out what it has.
+    const before = fileBytes();
+    await time.runUntilTrue(() => fileBytes() > before, 60_000);
+    const last = logFiles(victim).at(-1)!;
+    victim.expectsDamage = true;
+    victim.disk.flipBit(last, victim.disk.readBytes(last).length - 10, 3);
+    await expectHealed(cluster, [victim]);
+    await expectSame();
+  });
+
   it('heals from the others although each of them is damaged at another place', async () => {
     const cluster = await writtenCluster(8, 120, 2_000);
     const { brokers, expectSame } = cluster;
