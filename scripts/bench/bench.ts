@@ -4,7 +4,7 @@
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { CpuGroup } from './cpu-group.ts';
 import { buildFlotilla, FlotillaKind } from './flotilla-system.ts';
@@ -179,10 +179,16 @@ function publish(all: readonly Results[]): void {
   const text =
     warnings.length === 0 ? report : `${warnings.map((warning) => `> ${warning}`).join('\n>\n')}\n\n${report}`;
   console.log(text);
-  if (options.markdown !== undefined) writeMarkdown(options.markdown, text);
-  if (options.pictures !== undefined) {
-    for (const file of drawPictures(cells, options.pictures)) console.error(`Wrote ${file}`);
-  }
+  const pictures = options.pictures === undefined ? [] : drawPictures(cells, options.pictures);
+  for (const file of pictures) console.error(`Wrote ${file}`);
+  if (options.markdown !== undefined) writeMarkdown(options.markdown, `${text}${linksTo(pictures, options.markdown)}`);
+}
+
+/** The pictures as a section of the page at `page`; nothing if there are none. */
+function linksTo(pictures: readonly string[], page: string): string {
+  if (pictures.length === 0) return '';
+  const links = pictures.map((file) => `![${basename(file, '.svg')}](${relative(dirname(page), file)})`);
+  return `\n\n### Curves\n\n${links.join('\n\n')}`;
 }
 
 /** A page that has the two marks keeps everything outside of them. */
