@@ -487,7 +487,9 @@ export class ClusterFaults {
     const [behind, lost] = random.shuffle(nodes.filter((node) => node !== leader)) as [SimulatedNode, SimulatedNode];
     this.#setPeersBlocked(behind, true);
     time.after(random.between(50, 500), () => {
-      if (!this.#isActive || leader.state !== 'running' || !this.#wipe(lost, false)) {
+      // What is still blocked after the healing shall be.
+      if (!this.#isActive) return;
+      if (leader.state !== 'running' || !this.#wipe(lost, false)) {
         this.#setPeersBlocked(behind, false);
         return;
       }
