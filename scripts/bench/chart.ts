@@ -39,6 +39,7 @@ export function drawChart(title: string, panels: readonly Panel[]): string {
   const names = [...new Set(panels.flatMap(({ series }) => series.map(({ name }) => name)))];
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="system-ui, Helvetica, Arial, sans-serif" font-size="12">`,
+    `<title>${escapeText(title)}</title>`,
     `<rect width="${width}" height="${height}" fill="#ffffff"/>`,
     `<text x="${MARGIN.left}" y="24" font-size="16" font-weight="600" fill="#212529">${escapeText(title)}</text>`,
     `<text x="${width - MARGIN.right}" y="24" text-anchor="end" font-size="11" fill="#868e96">points: medians; bars: lowest to highest round</text>`,
