@@ -48,6 +48,7 @@ export class Partitions {
   readonly #open = new Set<Partition>();
   /** By directory. */
   readonly #targets = new Map<string, ScrubTarget>();
+  #driver: RaftDriver | undefined;
   #scrubber: Scrubber | undefined;
   #coordinator: GroupCoordinator | undefined;
   #timer: TimerHandle | undefined;
@@ -60,6 +61,7 @@ export class Partitions {
       clock: machine.clock,
       timers: machine.timers,
       clusterTimeMs: () => options.image().clusterTimeMs,
+      latestWallMs: () => this.#latestWallMs(),
       tailBytesMax: config['log.tail.cache.bytes'],
       onFailure: (error) => options.onFailure(error),
       onDamage: (error, directory) => {
@@ -82,6 +84,7 @@ export class Partitions {
   /** Set once, before the driver starts. */
   useDriver(driver: RaftDriver): void {
     const { machine, config, onFailure } = this.#options;
+    this.#driver = driver;
     this.#scrubber = new Scrubber({
       brokerId: brokerId(config['node.id']),
       groups: driver,
@@ -202,12 +205,18 @@ export class Partitions {
       environment: machine,
       config: coordinator.config,
       clusterTimeMs: () => image().clusterTimeMs,
+      latestWallMs: () => this.#latestWallMs(),
       topicIdOf: (topic) => image().topics.get(topic)?.topicId,
       refreshTopics: () => coordinator.refreshTopics(),
     });
     extension.onLeadershipChanged = () => shard.leadershipChanged();
     coordinator.addShard(log.partition, shard);
     shard.leadershipChanged();
+  }
+
+  #latestWallMs(): number {
+    assert(this.#driver !== undefined, 'Nothing is written before there is a driver');
+    return this.#driver.latestWallMs();
   }
 
   #resolve(configs: ReadonlyMap<string, string>): TopicSettings {

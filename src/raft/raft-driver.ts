@@ -660,13 +660,16 @@ export class RaftDriver implements RaftGroups, DriverContext {
     this.#requests.serve(service, handler);
   }
 
-  /** Wall clocks of living peers as last heard, for cluster time (DECISIONS P4): what a peer's clock said, and how long ago in driver milliseconds. */
-  peerWallClocks(): { readonly brokerId: BrokerId; readonly wallMs: number; readonly ageMs: number }[] {
-    const clocks = [];
-    for (const { brokerId, live, wallMs, wallHeardMs } of this.peers.values()) {
-      if (live && wallMs !== undefined) clocks.push({ brokerId, wallMs, ageMs: this.#nowMs - wallHeardMs });
+  /**
+   * The latest of this broker's wall clock and those that live peers told: for what needs a time before the brokers agreed on one (DECISIONS P4). A clock that is behind must not make anything
+   * look old as soon as they do; one that is ahead only keeps it longer.
+   */
+  latestWallMs(): number {
+    let latestMs = this.clock.wallMs();
+    for (const { live, wallMs, wallHeardMs } of this.peers.values()) {
+      if (live && wallMs !== undefined) latestMs = Math.max(latestMs, wallMs + this.#nowMs - wallHeardMs);
     }
-    return clocks;
+    return latestMs;
   }
 
   /** Replicas that lost something to a damaged disk and are not repaired. With `identity` they take no part at all: metadata must replace them (DECISIONS W6). */

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { SimulatedBroker } from './simulated-broker.ts';
+import type { SimulatedMachineTime } from './simulated-clock.ts';
 import { smallCluster } from './small-cluster.ts';
 
 describe('RaftDriver, when a leader goes away', () => {
@@ -47,6 +48,15 @@ describe('RaftDriver, when a leader goes away', () => {
     await time.runFor(1_000);
     expect(answers).toEqual(led.map(() => false));
     expect([...cut.driver!.all()].filter((group) => group.role === 'leader')).toEqual([]);
+  });
+
+  it('knows from its peers that its own clock is behind', async () => {
+    const { time, brokers } = await smallCluster(7, 3);
+    const { driver } = brokers[0] as SimulatedBroker;
+    (driver!.clock as SimulatedMachineTime).wallOffsetMs = -40 * 24 * 3_600_000;
+    await time.runFor(1_000);
+    expect(driver!.clock.wallMs()).toBeLessThan(time.wallMs() - 1_000_000);
+    expect(Math.abs(driver!.latestWallMs() - time.wallMs())).toBeLessThan(50);
   });
 
   it('gives up its leaderships when its disk stalls', async () => {

@@ -49,6 +49,7 @@ class Harness {
   topicIdAfterRefresh: string | undefined;
   refreshes = true;
   clusterTimeMs: number | undefined;
+  latestWallMs: number | undefined;
   shard = this.newShard();
 
   newShard(): GroupShard {
@@ -71,6 +72,7 @@ class Harness {
       environment: { clock: this.time, timers: this.time, random: new SeededRandom(7) },
       config: CONFIG,
       clusterTimeMs: () => this.clusterTimeMs,
+      latestWallMs: () => this.latestWallMs ?? this.time.wallMs(),
       topicIdOf: () => this.topicId,
       refreshTopics: () => {
         this.topicId = this.topicIdAfterRefresh ?? this.topicId;
@@ -582,6 +584,15 @@ describe('offsets', () => {
     await h.commit(9);
     h.topicId = 'BBBBBBBBBBBBBBBBBBBBBg';
     expect(await h.committed()).toBeUndefined();
+  });
+
+  it('of before the brokers agreed on a time outlive the agreement, although the clock of their coordinator is behind (seed 1152446)', async () => {
+    h.latestWallMs = h.time.wallMs() + 2 * CONFIG.offsetsRetentionMs;
+    await h.commit(9);
+    h.clusterTimeMs = h.latestWallMs + 1;
+    h.shard.expireOffsets();
+    await h.time.runFor(0);
+    expect(await h.committed()).toBe(9);
   });
 
   it('expires offsets of an empty group after the retention, by cluster time only', async () => {

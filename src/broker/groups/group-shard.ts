@@ -39,6 +39,8 @@ export interface ShardOptions {
   readonly config: GroupConfig;
   /** Agreed cluster time; undefined while there is none: then nothing expires (DECISIONS P4). */
   readonly clusterTimeMs: () => number | undefined;
+  /** The latest wall clock that is known: what time is taken from until then. */
+  readonly latestWallMs: () => number;
   /** Id of a topic now, undefined if it does not exist. */
   readonly topicIdOf: (topic: string) => string | undefined;
   /** Brings what {@link topicIdOf} answers up to date with the metadata leader; false if that could not be done in time. */
@@ -349,7 +351,7 @@ export class GroupShard {
   }
 
   #nowMs(): number {
-    return Math.round(this.#options.clusterTimeMs() ?? this.#options.environment.clock.wallMs());
+    return Math.round(this.#options.clusterTimeMs() ?? this.#options.latestWallMs());
   }
 }
 

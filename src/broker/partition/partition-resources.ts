@@ -22,6 +22,8 @@ export interface PartitionResources {
   readonly indexes: ByteCache;
   /** Cluster time (DECISIONS P4); undefined while the brokers do not agree on one. */
   readonly clusterTimeMs: () => number | undefined;
+  /** The latest wall clock that is known: what time is taken from until then. */
+  readonly latestWallMs: () => number;
   /** A write or fsync failed: the broker stops. */
   readonly onFailure: (error: Error) => void;
   /** Damage was found while reading; the broker bars the replica of this directory. */
@@ -33,6 +35,8 @@ export interface PartitionResourceOptions {
   readonly clock: Clock;
   readonly timers: Timers;
   readonly clusterTimeMs: () => number | undefined;
+  /** The own clock's, if nothing is given. */
+  readonly latestWallMs?: () => number;
   readonly onFailure: (error: Error) => void;
   readonly onDamage: (error: PartitionDamageError, directory: string) => void;
   /** Budget of the hot tail of all partitions. */
@@ -50,6 +54,7 @@ export function createPartitionResources(options: PartitionResourceOptions): Par
     clock,
     timers,
     clusterTimeMs,
+    latestWallMs: options.latestWallMs ?? (() => clock.wallMs()),
     onFailure,
     onDamage,
     tail: new TailCache(options.tailBytesMax ?? 64 * 1024 * 1024),

@@ -173,7 +173,7 @@ export class Partition implements PartitionLog {
     if (!this.#hasRoomForProducer(batch.producerId)) {
       return refuse(ErrorCode.NOT_ENOUGH_REPLICAS, 'Too many producers are remembered; the oldest are being forgotten');
     }
-    const maxTimestampMs = isLogAppendTime ? this.#appendTimeMs(wallMs) : inspection.maxTimestamp;
+    const maxTimestampMs = isLogAppendTime ? this.#appendTimeMs() : inspection.maxTimestamp;
     this.#queue.add({
       pieces: resolvedPieces(batch, maxTimestampMs, isLogAppendTime),
       sizeBytes: batch.sizeBytes,
@@ -287,8 +287,8 @@ export class Partition implements PartitionLog {
     return this.#resources.clusterTimeMs() ?? -1;
   }
 
-  #appendTimeMs(wallMs: number): number {
-    return this.#resources.clusterTimeMs() ?? wallMs;
+  #appendTimeMs(): number {
+    return Math.round(this.#resources.clusterTimeMs() ?? this.#resources.latestWallMs());
   }
 
   async #readFiles(read: Promise<LogRead | undefined>): Promise<ReadResult> {

@@ -445,6 +445,8 @@ export class ClusterSimulation {
   async #compareReplicas(core: readonly SimulatedNode[]): Promise<void> {
     // Until a place is healed seconds pass, in which a coordinator may write: what is compared is read at one moment.
     for (const { log, node } of partitionsOf(core)) await this.#hashOfHealed(log, node);
+    while (this.#problem(core) !== undefined)
+      await new Promise((resolve) => this.#time.after(10, () => resolve(undefined)));
     const known = new Map<number, { end: number; start: number; hash: number; who: string }>();
     for (const { group, log, node } of partitionsOf(core)) {
       const who = `replica ${group.replicaId} on broker ${node.brokerId}`;
