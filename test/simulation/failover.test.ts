@@ -56,7 +56,7 @@ describe('RaftDriver, when a leader goes away', () => {
     (driver!.clock as SimulatedMachineTime).wallOffsetMs = -40 * 24 * 3_600_000;
     await time.runFor(1_000);
     expect(driver!.clock.wallMs()).toBeLessThan(time.wallMs() - 1_000_000);
-    expect(Math.abs(driver!.latestWallMs() - time.wallMs())).toBeLessThan(50);
+    expect(Math.abs(driver!.latestWallMs() - time.wallMs())).toBeLessThan(60_000);
   });
 
   it('gives up its leaderships when its disk stalls', async () => {
