@@ -22,7 +22,8 @@ async function isFree(port: number, nodes: number): Promise<boolean> {
   return true;
 }
 
-function canListen(port: number): Promise<boolean> {
+/** Whether nobody listens on this port of 127.0.0.1 at the moment. */
+export function canListen(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const server = createServer();
     server.once('error', () => resolve(false));

@@ -2,9 +2,9 @@
  * Brokers in this process for tests with real clients: real sockets, real disk, everything but processes of their own. Data lives in a temporary directory; {@link TestCluster.close} removes it.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { canListen } from '../../scripts/cluster/free-port.ts';
 import { parseBrokerConfig } from '../../src/broker/config/broker-config.ts';
 import { BrokerInstance } from '../../src/broker-instance.ts';
 import { openNodeEnvironment } from '../../src/node/node-environment.ts';
@@ -176,15 +176,7 @@ async function freePorts(count: number): Promise<number[]> {
   const ports: number[] = [];
   while (ports.length < count) {
     if (++nextPort > PORT_LAST) nextPort = PORT_FIRST;
-    if (await isFree(nextPort)) ports.push(nextPort);
+    if (await canListen(nextPort)) ports.push(nextPort);
   }
   return ports;
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-  });
 }
