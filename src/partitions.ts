@@ -61,7 +61,7 @@ export class Partitions {
       clock: machine.clock,
       timers: machine.timers,
       clusterTimeMs: () => options.image().clusterTimeMs,
-      latestWallMs: () => this.#latestWallMs(),
+      stampMs: () => this.#stampMs(),
       tailBytesMax: config['log.tail.cache.bytes'],
       onFailure: (error) => options.onFailure(error),
       onDamage: (error, directory) => {
@@ -205,7 +205,7 @@ export class Partitions {
       environment: machine,
       config: coordinator.config,
       clusterTimeMs: () => image().clusterTimeMs,
-      latestWallMs: () => this.#latestWallMs(),
+      stampMs: () => this.#stampMs(),
       topicIdOf: (topic) => image().topics.get(topic)?.topicId,
       refreshTopics: () => coordinator.refreshTopics(),
     });
@@ -214,9 +214,9 @@ export class Partitions {
     shard.leadershipChanged();
   }
 
-  #latestWallMs(): number {
+  #stampMs(): number {
     assert(this.#driver !== undefined, 'Nothing is written before there is a driver');
-    return this.#driver.latestWallMs();
+    return Math.round(this.#options.image().clusterTimeMs ?? this.#driver.latestWallMs());
   }
 
   #resolve(configs: ReadonlyMap<string, string>): TopicSettings {

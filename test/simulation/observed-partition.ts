@@ -36,6 +36,7 @@ export function observedPartitions(
     clock: time,
     timers: time,
     clusterTimeMs: () => undefined,
+    stampMs: () => Math.round(time.wallMs()),
     onFailure: failed,
     onDamage: (error, directory) =>
       damaged(Number(directory.slice(directory.lastIndexOf('.') + 1)) as ReplicaId, error),

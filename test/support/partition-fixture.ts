@@ -102,6 +102,7 @@ export class PartitionFixture {
       clock: machineTime,
       timers: machineTime,
       clusterTimeMs: () => this.clusterTimeMs,
+      stampMs: () => Math.round(this.clusterTimeMs ?? machineTime.wallMs()),
       onFailure: (error) => this.failures.push(error),
       onDamage: (error) => this.damages.push(error),
       ...(this.options.tailBytesMax === undefined ? {} : { tailBytesMax: this.options.tailBytesMax }),

@@ -72,7 +72,7 @@ class Harness {
       environment: { clock: this.time, timers: this.time, random: new SeededRandom(7) },
       config: CONFIG,
       clusterTimeMs: () => this.clusterTimeMs,
-      latestWallMs: () => this.latestWallMs ?? this.time.wallMs(),
+      stampMs: () => this.clusterTimeMs ?? this.latestWallMs ?? this.time.wallMs(),
       topicIdOf: () => this.topicId,
       refreshTopics: () => {
         this.topicId = this.topicIdAfterRefresh ?? this.topicId;

@@ -39,8 +39,8 @@ export interface ShardOptions {
   readonly config: GroupConfig;
   /** Agreed cluster time; undefined while there is none: then nothing expires (DECISIONS P4). */
   readonly clusterTimeMs: () => number | undefined;
-  /** The latest wall clock that is known: what time is taken from until then. */
-  readonly latestWallMs: () => number;
+  /** What commits and members are stamped with: cluster time, until there is one the latest clock that is known. An integer. */
+  readonly stampMs: () => number;
   /** Id of a topic now, undefined if it does not exist. */
   readonly topicIdOf: (topic: string) => string | undefined;
   /** Brings what {@link topicIdOf} answers up to date with the metadata leader; false if that could not be done in time. */
@@ -79,7 +79,7 @@ export class GroupShard {
       nowMs: () => environment.clock.monotonicMs(),
       after: (delayMs, callback) => environment.timers.after(delayMs, callback),
       newMemberId: (prefix) => `${prefixOf(prefix)}-${uuidOf(environment.random.bytes(16))}`,
-      timestampMs: () => this.#nowMs(),
+      timestampMs: () => this.#options.stampMs(),
       persist: (group, done) => this.#propose({ kind: 'writeGroup', group }, done),
     };
   }
@@ -148,7 +148,7 @@ export class GroupShard {
       removedMemberId === undefined ? [] : [removedMemberId],
     );
     if (memberIds.length === 0) return done(ErrorCode.NONE, codes);
-    this.#propose({ kind: 'removeMembers', groupId, memberIds, timestampMs: this.#nowMs() }, (errorCode) =>
+    this.#propose({ kind: 'removeMembers', groupId, memberIds, timestampMs: this.#options.stampMs() }, (errorCode) =>
       done(errorCode, codes),
     );
   }
@@ -164,7 +164,7 @@ export class GroupShard {
       if (refusal !== ErrorCode.NONE) return done(refusal);
     }
     const { groupId, generation, memberId, groupInstanceId, offsets } = request;
-    const timestampMs = this.#nowMs();
+    const timestampMs = this.#options.stampMs();
     this.#propose(
       { kind: 'commitOffsets', groupId, generation, memberId, groupInstanceId, timestampMs, offsets },
       done,
@@ -348,10 +348,6 @@ export class GroupShard {
     const unavailable = this.availability();
     if (unavailable !== ErrorCode.NONE) return done(unavailable);
     this.#log.readBarrier((confirmed) => done(confirmed ? this.availability() : ErrorCode.NOT_COORDINATOR));
-  }
-
-  #nowMs(): number {
-    return Math.round(this.#options.clusterTimeMs() ?? this.#options.latestWallMs());
   }
 }
 

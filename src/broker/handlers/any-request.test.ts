@@ -80,7 +80,7 @@ class AnyBroker {
       environment: { clock, timers, random: this.random },
       config: GROUP_CONFIG,
       clusterTimeMs: () => undefined,
-      latestWallMs: () => 0,
+      stampMs: () => 0,
       topicIdOf: (topic) => cluster.image.topics.get(topic)?.topicId,
       refreshTopics: () => coordinator.refreshTopics(),
     });

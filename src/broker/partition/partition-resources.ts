@@ -22,8 +22,8 @@ export interface PartitionResources {
   readonly indexes: ByteCache;
   /** Cluster time (DECISIONS P4); undefined while the brokers do not agree on one. */
   readonly clusterTimeMs: () => number | undefined;
-  /** The latest wall clock that is known: what time is taken from until then. */
-  readonly latestWallMs: () => number;
+  /** What records and commits are stamped with: cluster time, until there is one the latest clock that is known. An integer. */
+  readonly stampMs: () => number;
   /** A write or fsync failed: the broker stops. */
   readonly onFailure: (error: Error) => void;
   /** Damage was found while reading; the broker bars the replica of this directory. */
@@ -35,8 +35,7 @@ export interface PartitionResourceOptions {
   readonly clock: Clock;
   readonly timers: Timers;
   readonly clusterTimeMs: () => number | undefined;
-  /** The own clock's, if nothing is given. */
-  readonly latestWallMs?: () => number;
+  readonly stampMs: () => number;
   readonly onFailure: (error: Error) => void;
   readonly onDamage: (error: PartitionDamageError, directory: string) => void;
   /** Budget of the hot tail of all partitions. */
@@ -48,13 +47,13 @@ export interface PartitionResourceOptions {
 }
 
 export function createPartitionResources(options: PartitionResourceOptions): PartitionResources {
-  const { disk, clock, timers, clusterTimeMs, onFailure, onDamage } = options;
+  const { disk, clock, timers, clusterTimeMs, stampMs, onFailure, onDamage } = options;
   return {
     disk,
     clock,
     timers,
     clusterTimeMs,
-    latestWallMs: options.latestWallMs ?? (() => clock.wallMs()),
+    stampMs,
     onFailure,
     onDamage,
     tail: new TailCache(options.tailBytesMax ?? 64 * 1024 * 1024),

@@ -173,7 +173,7 @@ export class Partition implements PartitionLog {
     if (!this.#hasRoomForProducer(batch.producerId)) {
       return refuse(ErrorCode.NOT_ENOUGH_REPLICAS, 'Too many producers are remembered; the oldest are being forgotten');
     }
-    const maxTimestampMs = isLogAppendTime ? this.#appendTimeMs() : inspection.maxTimestamp;
+    const maxTimestampMs = isLogAppendTime ? this.#resources.stampMs() : inspection.maxTimestamp;
     this.#queue.add({
       pieces: resolvedPieces(batch, maxTimestampMs, isLogAppendTime),
       sizeBytes: batch.sizeBytes,
@@ -285,10 +285,6 @@ export class Partition implements PartitionLog {
   /** Time that commands carry: cluster time, because what expires by it must not hang on one broker's clock (DECISIONS P4). */
   #commandTimeMs(): number {
     return this.#resources.clusterTimeMs() ?? -1;
-  }
-
-  #appendTimeMs(): number {
-    return Math.round(this.#resources.clusterTimeMs() ?? this.#resources.latestWallMs());
   }
 
   async #readFiles(read: Promise<LogRead | undefined>): Promise<ReadResult> {
