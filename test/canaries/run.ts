@@ -6,23 +6,28 @@ import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { Command } from 'commander';
 import type { Plugin } from 'esbuild';
+import { commaList, positiveNumber, wholeNumber } from '../../scripts/option-values.ts';
 import { bundleProgram } from '../simulation/bundle-program.ts';
 import { CANARIES, type Canary } from './canaries.ts';
 
-const { values } = parseArgs({
-  options: {
-    only: { type: 'string' },
-    /** Most seeds that a canary gets. */
-    seeds: { type: 'string', default: '300' },
-    first: { type: 'string', default: '1' },
-    /** Most time that a canary gets. */
-    minutes: { type: 'string', default: '10' },
-    /** Canaries at a time. */
-    jobs: { type: 'string', default: '1' },
-  },
-});
+const command = new Command('npm run canaries --')
+  .description('Shows that each known mistake, planted on purpose, is caught.')
+  .option('--only <NAMES>', 'these canaries, with commas between them', commaList)
+  .option('--seeds <N>', 'most seeds that a canary gets', wholeNumber(1), 300)
+  .option('--first <SEED>', 'the first of them', wholeNumber(0), 1)
+  .option('--minutes <M>', 'most time that a canary gets', positiveNumber, 10)
+  .option('--jobs <N>', 'canaries at a time', wholeNumber(1), 1)
+  .allowExcessArguments(false)
+  .parse();
+const options = command.opts<{
+  only?: readonly string[];
+  seeds: number;
+  first: number;
+  minutes: number;
+  jobs: number;
+}>();
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const SIMULATION = 'test/simulation/run.ts';
@@ -42,17 +47,24 @@ type Outcome =
   | { readonly kind: 'caught'; readonly seeds: number; readonly check: string }
   | { readonly kind: 'missed'; readonly why: string };
 
-const only = values.only?.split(',');
-const chosen = CANARIES.filter(({ name }) => only === undefined || only.includes(name));
+const chosen = options.only?.map(canaryNamed) ?? CANARIES;
 // What takes longest comes first, so that no job is left alone with it at the end.
 const waiting = chosen.toSorted((some, other) => RANKS[some.harness] - RANKS[other.harness]);
 const startedMs = performance.now();
 let missed = 0;
 console.log('| canary | bug | harness | seeds | caught by |\n|---|---|---|---|---|');
-await Promise.all(Array.from({ length: Number(values.jobs) }, work));
+await Promise.all(Array.from({ length: options.jobs }, work));
 const caught = chosen.length - missed;
 console.log(`\n${caught} of ${chosen.length} caught in ${secondsSince(startedMs)} s`);
 process.exit(missed === 0 ? 0 : 1);
+
+function canaryNamed(name: string): Canary {
+  const canary = CANARIES.find((candidate) => candidate.name === name);
+  return (
+    canary ??
+    command.error(`error: there is no canary "${name}"; these are: ${CANARIES.map((any) => any.name).join(', ')}`)
+  );
+}
 
 async function work(): Promise<void> {
   for (let canary = waiting.shift(); canary !== undefined; canary = waiting.shift()) {
@@ -109,12 +121,12 @@ function withBug(texts: ReadonlyMap<string, string>): Plugin {
 
 /** Runs seeds until one fails. */
 function hunt(canary: Canary, program: string): Promise<Outcome> {
-  const first = Number(values.first);
-  const seeds = Number(values.seeds) * (canary.harness === 'core' ? CORE_SEEDS_FACTOR : 1);
+  const { first, minutes } = options;
+  const seeds = options.seeds * (canary.harness === 'core' ? CORE_SEEDS_FACTOR : 1);
   const range = `${first}..${first + seeds - 1}`;
-  const options = COMMANDS[canary.harness].slice(1);
-  if (canary.story !== undefined) options.push('--story', canary.story);
-  const child = spawn(process.execPath, ['--max-semi-space-size=32', program, ...options, '--seeds', range], {
+  const programOptions = COMMANDS[canary.harness].slice(1);
+  if (canary.story !== undefined) programOptions.push('--story', canary.story);
+  const child = spawn(process.execPath, ['--max-semi-space-size=32', program, ...programOptions, '--seeds', range], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';
@@ -127,14 +139,14 @@ function hunt(canary: Canary, program: string): Promise<Outcome> {
   const timer = setTimeout(() => {
     isTooLate = true;
     child.kill('SIGKILL');
-  }, Number(values.minutes) * 60_000);
+  }, minutes * 60_000);
   return new Promise((resolve) => {
     child.on('close', (code) => {
       clearTimeout(timer);
       const failure = /^seed (\d+) (?:failed|FAILED): *(.*)$/m.exec(output);
       if (failure !== null) {
         resolve({ kind: 'caught', seeds: Number(failure[1]) - first + 1, check: checkOf(failure[2]!) });
-      } else if (isTooLate) resolve({ kind: 'missed', why: `nothing in ${values.minutes} minutes` });
+      } else if (isTooLate) resolve({ kind: 'missed', why: `nothing in ${minutes} minutes` });
       else if (code === 0) resolve({ kind: 'missed', why: `nothing in ${seeds} seeds` });
       else resolve({ kind: 'caught', seeds: 1, check: `the process ends: ${output.trim().split('\n').at(-1) ?? ''}` });
     });

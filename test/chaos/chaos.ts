@@ -5,8 +5,9 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
+import { Command } from 'commander';
 import { CLIENT_PORT_FIRST } from '../../scripts/cluster/free-port.ts';
+import { commaList, wholeNumber } from '../../scripts/option-values.ts';
 import { probeCapabilities } from './capabilities.ts';
 import { cascadeTable, runCascade } from './cascade.ts';
 import { type Outcome, PORTS_PER_SLOT, runAll, type Task } from './release/run-all.ts';
@@ -15,42 +16,60 @@ import { addTotal, type RunTotal, readTotals, totalOf, totalsTable } from './rel
 import type { RunResult } from './run-scenario.ts';
 import { SCENARIOS, type Scenario } from './scenarios.ts';
 
-const USAGE = `npm run chaos -- --scenario NAME[,NAME…] | --all [--seconds 60] [--seed N] [--runs 1] [--jobs 1] [--totals FILE] [--out DIR] [--port 26092]
-       npm run chaos -- --cascade [--nodes 3,5,7]
-       npm run chaos -- --list`;
+interface Options {
+  readonly scenario?: readonly string[];
+  readonly all: boolean;
+  readonly list: boolean;
+  readonly cascade: boolean;
+  readonly nodes: readonly number[];
+  readonly seconds: number;
+  readonly seed?: number;
+  readonly runs: number;
+  readonly jobs: number;
+  readonly totals?: string;
+  readonly out: string;
+  readonly port: number;
+}
 
-const { values: options } = parseArgs({
-  options: {
-    scenario: { type: 'string' },
-    all: { type: 'boolean', default: false },
-    list: { type: 'boolean', default: false },
-    cascade: { type: 'boolean', default: false },
-    nodes: { type: 'string', default: '3,5,7' },
-    seconds: { type: 'string', default: '60' },
-    seed: { type: 'string' },
-    runs: { type: 'string', default: '1' },
-    jobs: { type: 'string', default: '1' },
-    totals: { type: 'string' },
-    out: { type: 'string', default: join(tmpdir(), 'flotilla-chaos') },
-    port: { type: 'string', default: '26092' },
-  },
-});
+const NODES_MAX = 9;
+
+const command = new Command('npm run chaos --')
+  .description('Real brokers under real faults, with clients whose history is checked.')
+  .option('--scenario <NAMES>', 'these scenarios, with commas between them', commaList)
+  .option('--all', 'all scenarios', false)
+  .option('--list', 'show the scenarios', false)
+  .option('--cascade', 'the cascading failures instead', false)
+  .option('--nodes <N,…>', 'brokers of the cascades', nodeCounts, [3, 5, 7])
+  .option('--seconds <S>', 'length of a run', wholeNumber(1), 60)
+  .option('--seed <N>', 'of the first run (default: from the clock)', wholeNumber(0))
+  .option('--runs <N>', 'of each scenario', wholeNumber(1), 1)
+  .option('--jobs <N>', 'runs side by side', wholeNumber(1), 1)
+  .option('--totals <FILE>', 'runs add up in it; what it has of this commit is not run again')
+  .option('--out <DIR>', 'where histories and reports go', join(tmpdir(), 'flotilla-chaos'))
+  .option('--port <PORT>', `first of the ports, ${PORTS_PER_SLOT} for each job`, wholeNumber(1), 26_092)
+  .allowExcessArguments(false)
+  .parse();
+const options = command.opts<Options>();
+
+function nodeCounts(text: string): readonly number[] {
+  return commaList(text).map(wholeNumber(2, NODES_MAX));
+}
 
 function chosen(): Scenario[] {
   if (options.all) return [...SCENARIOS];
-  return (options.scenario ?? '').split(',').map((name) => {
+  if (options.scenario === undefined) return command.error('error: --scenario, --all, --cascade or --list is needed');
+  return options.scenario.map((name) => {
     const scenario = SCENARIOS.find((candidate) => candidate.name === name);
-    if (scenario === undefined) throw new Error(`There is no scenario "${name}"; --list shows them\n${USAGE}`);
-    return scenario;
+    return scenario ?? command.error(`error: there is no scenario "${name}"; --list shows them`);
   });
 }
 
-function portOf(text: string, slots: number): number {
-  const port = Number(text);
+/** From {@link CLIENT_PORT_FIRST} on the kernel gives ports to clients, which may then hold a broker's. */
+function checkPorts(slots: number): void {
   const last = CLIENT_PORT_FIRST - slots * PORTS_PER_SLOT;
-  if (Number.isInteger(port) && port > 0 && port <= last) return port;
-  throw new Error(
-    `--port is ${text}; ${slots} slots need it between 1 and ${last}: from ${CLIENT_PORT_FIRST} on the kernel gives ports to clients, which may then hold a broker's\n${USAGE}`,
+  if (options.port <= last) return;
+  command.error(
+    `error: --port is ${options.port}; ${slots} jobs need it to be ${last} at most, as clients get the ports from ${CLIENT_PORT_FIRST} on`,
   );
 }
 
@@ -64,8 +83,8 @@ async function main(): Promise<number> {
     return 0;
   }
   const out = resolve(options.out);
-  const port = portOf(options.port, options.cascade ? 1 : Number(options.jobs));
-  const seconds = Number(options.seconds);
+  const { port, seconds, jobs } = options;
+  checkPorts(options.cascade ? 1 : jobs);
   const scenarios = options.cascade ? [] : chosen();
   const built = join(out, `built-${port}`);
   mkdirSync(out, { recursive: true });
@@ -81,7 +100,7 @@ async function main(): Promise<number> {
     await runAll({
       tasks: openTasks(scenarios, totals),
       seconds,
-      jobs: Number(options.jobs),
+      jobs,
       out,
       port,
       program,
@@ -109,23 +128,22 @@ async function main(): Promise<number> {
 }
 
 async function cascade(outDirectory: string, port: number, program: string, commit: string): Promise<number> {
-  const sizes = options.nodes.split(',').map(Number);
-  const rows = await runCascade({ sizes, outDirectory, port, program, say: print });
+  const rows = await runCascade({ sizes: options.nodes, outDirectory, port, program, say: print });
   print(`\nCommit ${commit}\n\n${cascadeTable(rows)}`);
   return rows.every(({ problems }) => problems.length === 0) ? 0 : 1;
 }
 
 /** The runs that are missing, all scenarios once before any of them twice; seeds that were used are not used again. */
 function openTasks(scenarios: readonly Scenario[], totals: readonly RunTotal[]): Task[] {
-  const firstSeed = options.seed === undefined ? Math.floor(Date.now() / 1000) : Number(options.seed);
+  const firstSeed = options.seed ?? Math.floor(Date.now() / 1000);
   const tasks: Task[] = [];
-  for (let run = 0; run < Number(options.runs); run++) {
+  for (let run = 0; run < options.runs; run++) {
     for (const scenario of scenarios) {
       const done = totals.filter((total) => total.scenario === scenario.name);
       if (done.length > run) continue;
       const used = new Set([...done.map(({ seed }) => seed)]);
       let seed = firstSeed + run;
-      while (used.has(seed)) seed += Number(options.runs);
+      while (used.has(seed)) seed += options.runs;
       tasks.push({ scenario, seed });
     }
   }

@@ -1,62 +1,81 @@
-/**
- * Runs seeds of the Raft simulation: `npm run simulate -- --seeds 1..1000`, or one with its story: `npm run simulate -- --seed 42 --trace`.
- * `--twice` runs each seed two times and compares the hashes of all they did.
- *
- * With `--cluster` whole brokers and clients take part: `--seeds A..B`, `--seed N --trace`, `--minutes M` (from the first of `--seeds` on), `--repeat-every K` (every K-th seed twice, 50),
- * `--totals FILE` (runs add up in it and go on where they ended; `--commit NAME` stands in it), `--jobs N` (processes), `--keep-going`, `--hashes`, `--shrink`, and what cuts a seed's plan down:
- * `--only-faults a,b|none`, `--seconds S`, `--calm-seconds S`, `--topics N`, `--partitions N`, `--group-members N`.
- */
-import { parseArgs } from 'node:util';
+/** Seeds of the simulation; `npm run simulate -- --help` says how. */
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { commaList, positiveNumber, seedRange, wholeNumber } from '../../scripts/option-values.ts';
+import { CLUSTER_FAULTS, LATER_FAULTS } from './cluster/cluster-plan.ts';
 import type { PlanLimits } from './cluster/plan-limits.ts';
 import { runCluster } from './cluster/run-cluster.ts';
-import { serveSeeds } from './cluster/seed-workers.ts';
+import { serveSeeds, WORKER_OPTION } from './cluster/seed-workers.ts';
 import { RaftSimulation, type SimulationResult } from './raft-simulation.ts';
 
-const { values } = parseArgs({
-  options: {
-    seed: { type: 'string' },
-    seeds: { type: 'string', default: '1..100' },
-    machines: { type: 'string', default: 'list' },
-    trace: { type: 'boolean', default: false },
-    twice: { type: 'boolean', default: false },
-    'keep-going': { type: 'boolean', default: false },
-    cluster: { type: 'boolean', default: false },
-    minutes: { type: 'string' },
-    'repeat-every': { type: 'string', default: '50' },
-    totals: { type: 'string' },
-    commit: { type: 'string' },
-    jobs: { type: 'string', default: '1' },
-    worker: { type: 'boolean', default: false },
-    hashes: { type: 'boolean', default: false },
-    shrink: { type: 'boolean', default: false },
-    'only-faults': { type: 'string' },
-    seconds: { type: 'string' },
-    'calm-seconds': { type: 'string' },
-    topics: { type: 'string' },
-    partitions: { type: 'string' },
-    'group-members': { type: 'string' },
-  },
-});
+interface Options {
+  readonly seed?: number;
+  readonly seeds: readonly [first: number, last: number];
+  readonly machines: 'list' | 'partition';
+  readonly trace: boolean;
+  readonly twice: boolean;
+  readonly keepGoing: boolean;
+  readonly cluster: boolean;
+  readonly minutes?: number;
+  readonly repeatEvery: number;
+  readonly totals?: string;
+  readonly commit?: string;
+  readonly jobs: number;
+  readonly hashes: boolean;
+  readonly shrink: boolean;
+  readonly onlyFaults?: readonly string[];
+  readonly seconds?: number;
+  readonly calmSeconds?: number;
+  readonly topics?: number;
+  readonly partitions?: number;
+  readonly groupMembers?: number;
+}
 
-const [first, last] = values.seed === undefined ? range(values.seeds) : [Number(values.seed), Number(values.seed)];
-if (values.worker) {
+if (process.argv.includes(WORKER_OPTION)) {
   serveSeeds();
   await new Promise(() => undefined);
 }
-if (values.cluster) {
-  const minutes = values.minutes === undefined ? undefined : Number(values.minutes);
+
+const command = new Command('npm run simulate --')
+  .description('Runs seeds of the simulation: Raft alone, or with --cluster whole brokers and their clients.')
+  .option('--seed <N>', 'this one only', wholeNumber(0))
+  .option('--seeds <FIRST..LAST>', 'these', seedRange, [1, 100] as const)
+  .option('--trace', 'tell what happens', false)
+  .option('--twice', 'run each seed two times and compare the hashes of all they did', false)
+  .option('--keep-going', 'a failed seed does not end the run', false)
+  .addOption(new Option('--machines <KIND>', 'state machines of Raft').choices(['list', 'partition']).default('list'))
+  .option('--cluster', 'whole brokers and clients; the options below are for these', false)
+  .option('--minutes <M>', 'from the first of --seeds on until the time is over', positiveNumber)
+  .option('--repeat-every <K>', 'every K-th seed runs twice; 0 for none', wholeNumber(0), 50)
+  .option('--jobs <N>', 'processes', wholeNumber(1), 1)
+  .option('--totals <FILE>', 'runs add up in it and go on where they ended')
+  .option('--commit <NAME>', 'stands in --totals (default: what is checked out)')
+  .option('--hashes', 'print the hash of each seed', false)
+  .option('--shrink', 'look for a smaller plan under which a failing seed still fails', false)
+  .option('--only-faults <A,B|none>', 'cuts the plan down: of its faults only these', faultList)
+  .option('--seconds <S>', 'cuts the plan down: length of its dense part', positiveNumber)
+  .option('--calm-seconds <S>', 'cuts the plan down: length of the calm stretch', positiveNumber)
+  .option('--topics <N>', 'cuts the plan down', wholeNumber(1))
+  .option('--partitions <N>', 'cuts the plan down', wholeNumber(1))
+  .option('--group-members <N>', 'cuts the plan down', wholeNumber(0))
+  .allowExcessArguments(false)
+  .parse();
+const options = command.opts<Options>();
+
+const [first, last] = options.seed === undefined ? options.seeds : [options.seed, options.seed];
+if (options.cluster) {
+  const { minutes } = options;
   const failed = await runCluster({
     first,
-    last: minutes === undefined || values.seed !== undefined ? last : Number.POSITIVE_INFINITY,
+    last: minutes === undefined || options.seed !== undefined ? last : Number.POSITIVE_INFINITY,
     minutes,
-    trace: values.trace,
-    repeatEvery: values.twice ? 1 : Number(values['repeat-every']),
-    keepGoing: values['keep-going'],
-    totalsPath: values.totals,
-    commit: values.commit,
-    jobs: Number(values.jobs),
-    hashes: values.hashes,
-    shrink: values.shrink,
+    trace: options.trace,
+    repeatEvery: options.twice ? 1 : options.repeatEvery,
+    keepGoing: options.keepGoing,
+    totalsPath: options.totals,
+    commit: options.commit,
+    jobs: options.jobs,
+    hashes: options.hashes,
+    shrink: options.shrink,
     limits: limitsGiven(),
   });
   process.exit(failed === 0 ? 0 : 1);
@@ -68,17 +87,17 @@ let failures = 0;
 for (let seed = first; seed <= last; seed++) {
   try {
     const result = await run(seed);
-    if (values.twice) {
+    if (options.twice) {
       const again = await run(seed);
       if (again.hash !== result.hash) throw new Error('Two runs of the seed differ');
     }
     count(result);
-    if (values.seed !== undefined) console.log(result);
+    if (options.seed !== undefined) console.log(result);
   } catch (error) {
     failures++;
     console.error(`seed ${seed} failed:`, error);
     console.error(`replay: npm run simulate -- --seed ${seed} --trace`);
-    if (!values['keep-going']) process.exit(1);
+    if (!options.keepGoing) process.exit(1);
   }
   if ((seed - first + 1) % 100 === 0) report(seed);
 }
@@ -86,9 +105,8 @@ report(last);
 process.exit(failures === 0 ? 0 : 1);
 
 function run(seed: number): Promise<SimulationResult> {
-  const trace = values.trace ? { trace: (line: string) => console.log(line) } : {};
-  const machines = values.machines === 'partition' ? 'partition' : 'list';
-  return new RaftSimulation(seed, { ...trace, machines }).run();
+  const trace = options.trace ? { trace: (line: string) => console.log(line) } : {};
+  return new RaftSimulation(seed, { ...trace, machines: options.machines }).run();
 }
 
 function count(result: SimulationResult): void {
@@ -107,21 +125,23 @@ function report(seed: number): void {
 }
 
 function limitsGiven(): PlanLimits {
-  const number = <N extends string>(name: N, text: string | undefined, factor = 1): { [name in N]?: number } =>
-    text === undefined ? {} : ({ [name]: Number(text) * factor } as { [name in N]: number });
-  const faults = values['only-faults'];
+  const given = <N extends string>(name: N, value: number | undefined, factor = 1): { [name in N]?: number } =>
+    value === undefined ? {} : ({ [name]: value * factor } as { [name in N]: number });
   return {
-    ...(faults === undefined ? {} : { faults: faults.split(',') }),
-    ...number('chaosMs', values.seconds, 1000),
-    ...number('calmMs', values['calm-seconds'], 1000),
-    ...number('topics', values.topics),
-    ...number('partitions', values.partitions),
-    ...number('groupMembers', values['group-members']),
+    ...(options.onlyFaults === undefined ? {} : { faults: options.onlyFaults }),
+    ...given('chaosMs', options.seconds, 1000),
+    ...given('calmMs', options.calmSeconds, 1000),
+    ...given('topics', options.topics),
+    ...given('partitions', options.partitions),
+    ...given('groupMembers', options.groupMembers),
   };
 }
 
-function range(text: string): [number, number] {
-  const match = /^(\d+)\.\.(\d+)$/.exec(text);
-  if (match === null) throw new Error(`Not a range of seeds: ${text}`);
-  return [Number(match[1]), Number(match[2])];
+function faultList(text: string): readonly string[] {
+  if (text === 'none') return [];
+  const known: readonly string[] = [...CLUSTER_FAULTS, ...LATER_FAULTS];
+  for (const fault of commaList(text)) {
+    if (!known.includes(fault)) throw new InvalidArgumentError(`"${fault}" is none of ${known.join(', ')}.`);
+  }
+  return commaList(text);
 }
