@@ -140,6 +140,7 @@ export function handleVoteRequest(replica: Replica, request: VoteRequest): void 
       term: granted ? request.term : replica.currentTerm,
       granted,
     });
+    if (!upToDate) askAgain(replica, from);
     return;
   }
   let granted = false;
@@ -154,6 +155,15 @@ export function handleVoteRequest(replica: Replica, request: VoteRequest): void 
     }
   }
   replica.respond({ kind: 'requestVoteResponse', from: replica.id, to: from, term: replica.currentTerm, granted });
+}
+
+/**
+ * Whoever asks with an older log cannot win, but has no leader any more: if it refused this pre-candidate because it still had one, it grants now. Of three voters of which one is gone such a refusal
+ * decides nothing, and both would wait for a timeout.
+ */
+function askAgain(replica: Replica, from: ReplicaId): void {
+  const { role } = replica;
+  if (role.kind === 'preCandidate' && role.votes.get(from) === false) campaign(replica);
 }
 
 /** Share of the election timeout that a pledge lasts. Driver time never outruns the messages that are there, so this is many round trips. */
