@@ -22,7 +22,7 @@ import type { RaftDriver } from './raft/raft-driver.ts';
 import type { RaftGroup } from './raft/raft-group.ts';
 import type { StateMachine } from './raft/state-machine.ts';
 import { assert } from './std/assert.ts';
-import { brokerId, type ReplicaId } from './std/brands.ts';
+import { brokerId, type GroupId, type ReplicaId } from './std/brands.ts';
 import type { Environment, TimerHandle } from './std/environment.ts';
 import type { Log } from './std/log.ts';
 
@@ -46,8 +46,7 @@ export class Partitions {
   readonly #resources: PartitionResources;
   readonly #byStateMachine = new Map<StateMachine, LocalPartition>();
   readonly #open = new Set<Partition>();
-  /** By directory. */
-  readonly #targets = new Map<string, ScrubTarget>();
+  readonly #targets = new Map<GroupId, ScrubTarget>();
   #driver: RaftDriver | undefined;
   #scrubber: Scrubber | undefined;
   #coordinator: GroupCoordinator | undefined;
@@ -65,7 +64,7 @@ export class Partitions {
       tailBytesMax: config['log.tail.cache.bytes'],
       onFailure: (error) => options.onFailure(error),
       onDamage: (error, directory) => {
-        const target = this.#targets.get(directory);
+        const target = [...this.#targets.values()].find(({ log }) => log.directory === directory);
         if (target !== undefined) this.#scrubber?.damageMet(target, error);
       },
     });
@@ -95,6 +94,7 @@ export class Partitions {
       bytesPerSecond: config['scrub.bytes.per.second'],
       intervalMs: config['scrub.interval.ms'],
       targets: () => this.#targets.values(),
+      targetOf: (group) => this.#targets.get(group),
       checkpointAgain: (group) => driver.checkpointAgain(group),
       fail: onFailure,
     });
@@ -124,7 +124,7 @@ export class Partitions {
     const target = { group, name: `${topic}-${partition}`, log, stateFlaw: () => stateMachine.stateFlaw() };
     const local: LocalPartition = { machine: stateMachine, extension, settings: this.#resolve(configs) };
     this.#byStateMachine.set(stateMachine, local);
-    this.#targets.set(log.directory, target);
+    this.#targets.set(group.groupId, target);
     return stateMachine;
   }
 
@@ -155,7 +155,9 @@ export class Partitions {
   close(log: PartitionLog): void {
     this.#open.delete(log as Partition);
     const local = this.#byStateMachine.get(log.group.stateMachine);
-    if (local !== undefined) this.#targets.delete(local.machine.log.directory);
+    const { groupId } = log.group;
+    // A new replica of the group may have taken the place already.
+    if (this.#targets.get(groupId)?.log === local?.machine.log) this.#targets.delete(groupId);
     this.#byStateMachine.delete(log.group.stateMachine);
     if (log.topic === CONSUMER_OFFSETS_TOPIC) this.#coordinator?.removeShard(log.partition);
   }

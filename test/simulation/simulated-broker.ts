@@ -220,6 +220,7 @@ export class SimulatedBroker {
         bytesPerSecond: 1_000_000,
         intervalMs: 20_000,
         targets: () => this.#targets(),
+        targetOf: (group) => [...this.#targets()].find((target) => target.group.groupId === group),
         checkpointAgain: (group) => driver.checkpointAgain(group),
         fail: failed,
       });

@@ -14,7 +14,8 @@ import { sameReplicas } from './metadata-membership.ts';
 import type { MetadataStateMachine } from './metadata-state-machine.ts';
 import type { PartitionRegistry } from './partition-registry.ts';
 
-const INTERVAL_MS = 1000;
+/** A run looks at every partition. What changes triggers one; this is for a leader that is new, or whose change was refused. */
+const INTERVAL_MS = 3_000;
 const TIMEOUT_MS = 10_000;
 /** Groups changed at a time: each new member is sent a whole partition. */
 const CHANGES_MAX = 8;

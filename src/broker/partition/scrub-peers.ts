@@ -20,6 +20,9 @@ export const SCRUB_SERVICE = {
   digest: 'partition.digest',
   restore: 'partition.restore',
 } as const;
+/** What answers begin with. */
+const DONE = Uint8Array.of(VERSION, STATUS.done);
+const NOT_HERE = Uint8Array.of(VERSION, STATUS.notHere);
 const READ_TIMEOUT_MS = 10_000;
 /** A digest is read at the speed of the slower of two scrubbers. */
 const DIGEST_TIMEOUT_MS = 120_000;
@@ -112,10 +115,7 @@ export function serveScrub(groups: Pick<RaftGroups, 'serve'>, answers: ScrubAnsw
       const version = question.int8();
       if (version !== VERSION) throw new Error(`Questions of version ${version} are not known here`);
       const content = await handle(groupId(question.int64()), question);
-      return Buffer.concat([
-        Buffer.from([VERSION, content === undefined ? STATUS.notHere : STATUS.done]),
-        ...(content ?? []),
-      ]);
+      return Buffer.concat(content === undefined ? [NOT_HERE] : [DONE, ...content]);
     });
   serve(SCRUB_SERVICE.read, (group, question) => answers.read(group, question.int64(), question.int32()));
   serve(SCRUB_SERVICE.digest, async (group, question) => {

@@ -63,6 +63,7 @@ async function replicas(count: number, bytesPerSecond = 10 ** 9, learnerCount = 
         bytesPerSecond,
         intervalMs: 10_000,
         targets: () => [target],
+        targetOf: () => target,
         checkpointAgain: () => again.push(id),
         fail: (error) => {
           throw error;

@@ -26,6 +26,8 @@ const RANGE_BYTES_MAX = 4 * 1024 * 1024;
 const RANGE_SECONDS_MAX = 10;
 /** The first pass begins this long after the start, if the interval is not shorter. */
 const FIRST_PASS_MS = 30_000;
+/** Opening and comparing the files of a replica costs the more the smaller they are: thousands of small ones shall not keep the brokers busy. */
+const REPLICA_PAUSE_MS = 30;
 /** Time after which damage that nobody could repair is tried again. */
 const RETRY_MS = 5_000;
 
@@ -71,6 +73,7 @@ export interface ScrubberOptions {
   readonly intervalMs: number;
   /** The replicas on this broker, as they are now. */
   targets(): Iterable<ScrubTarget>;
+  targetOf(group: GroupId): ScrubTarget | undefined;
   /** Makes the state of that group durable once more. */
   checkpointAgain(group: GroupId): void;
   /** Something failed that is not damage: the broker stops. */
@@ -203,8 +206,7 @@ export class Scrubber {
 
   async #walkAll({ rows }: ScrubReport, isFullSpeed: boolean): Promise<void> {
     const { clock, intervalMs } = this.#options;
-    const targets = [...this.#options.targets()];
-    const ledFirst = targets.sort((some, other) => Number(isLed(other)) - Number(isLed(some)));
+    const ledFirst = [...this.#options.targets()].sort((some, other) => Number(isLed(other)) - Number(isLed(some)));
     for (const target of ledFirst) {
       const askedMs = this.#askedMs.get(target.group.groupId) ?? Number.NEGATIVE_INFINITY;
       if (!isFullSpeed && !isLed(target) && clock.monotonicMs() - askedMs < intervalMs) continue;
@@ -225,11 +227,12 @@ export class Scrubber {
         this.#failed(error);
         row.state = 'unfinished';
       }
+      if (!isFullSpeed && !this.#isHurried) await this.#pace.pause(REPLICA_PAUSE_MS);
       if (this.#pace.isStopped) return;
     }
     this.#completedMs = clock.monotonicMs();
     for (const group of this.#askedMs.keys()) {
-      if (!targets.some((target) => target.group.groupId === group)) this.#askedMs.delete(group);
+      if (this.#options.targetOf(group) === undefined) this.#askedMs.delete(group);
     }
   }
 
@@ -411,9 +414,7 @@ export class Scrubber {
   }
 
   #targetOf(group: GroupId): ScrubTarget | undefined {
-    if (this.#pace.isStopped) return undefined;
-    for (const target of this.#options.targets()) if (target.group.groupId === group) return target;
-    return undefined;
+    return this.#pace.isStopped ? undefined : this.#options.targetOf(group);
   }
 
   // -------------------------------------------------------------- what could not be repaired
