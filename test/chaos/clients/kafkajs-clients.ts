@@ -179,6 +179,8 @@ export class GroupMember {
       await consumer.subscribe({ topics: [...this.#topics], fromBeginning: true });
       await consumer.run({
         autoCommit: false,
+        // Done below. kafkajs would do it once more when a batch ends, and send a consumer back whose batch took longer than a rebalance.
+        eachBatchAutoResolve: false,
         eachBatch: async ({ batch, isStale, isRunning, resolveOffset }) => {
           if (isStale() || !isRunning()) return;
           const key = keys.keyOf(batch.topic, batch.partition);
