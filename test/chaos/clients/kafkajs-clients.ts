@@ -1,7 +1,7 @@
 /** kafkajs as applications use it, writing down what it was told: producers with and without sequence numbers, and members of a consumer group that commit what they have read. */
 
 import { connect as connectTcp } from 'node:net';
-import { type ISocketFactory, Kafka, logLevel, Partitioners } from 'kafkajs';
+import { type ISocketFactory, Kafka, type logCreator, logLevel, Partitioners } from 'kafkajs';
 import type { SendMop } from '../history/history.ts';
 import type { Recorder } from '../history/recorder.ts';
 import { decodeValue, encodeValue, type Keys } from './keys.ts';
@@ -20,6 +20,16 @@ const SESSION_TIMEOUT_MS = 6_000;
 const REBALANCE_TIMEOUT_MS = 10_000;
 const REJOIN_PAUSE_MS = 200;
 
+/**
+ * A kafkajs consumer that is stopped while it makes fetchers for other brokers leaves these running: each asks whether the consumer runs, is told no, and asks again, without ever giving way to anything else in the process. All it does
+ * in that circle is to say so, and whoever throws then ends it.
+ */
+const endIdleFetchers: logCreator = () => {
+  return ({ level, log: { message } }) => {
+    if (level === logLevel.DEBUG && message === 'consumer not running, exiting') throw new Error(message);
+  };
+};
+
 function kafka({ network, requestTimeoutMs }: KafkajsOptions, clientId: string): Kafka {
   const socketFactory: ISocketFactory = ({ host, port, onConnect }) => {
     const socket = connectTcp(network.route({ host, port }), onConnect);
@@ -29,7 +39,8 @@ function kafka({ network, requestTimeoutMs }: KafkajsOptions, clientId: string):
   return new Kafka({
     clientId,
     brokers: network.bootstrap.map(({ host, port }) => `${host}:${port}`),
-    logLevel: logLevel.NOTHING,
+    logLevel: logLevel.DEBUG,
+    logCreator: endIdleFetchers,
     connectionTimeout: 1_000,
     requestTimeout: requestTimeoutMs,
     retry: { ...RETRY, retries: 20 },
