@@ -70,11 +70,14 @@ async function metricOf(context: Context, broker: number, name: string): Promise
   return line === undefined ? undefined : Number(line.split(' ')[1]);
 }
 
+/** The curve is over the size of the log. */
+const CURVE_PARTITIONS = 12;
+
 function restartCell(partitions: number, megabytes: number): Cell {
   return {
     id: `restart-${partitions}-${megabytes}`,
     label: `${megabytes} MB in ${partitions} partitions`,
-    x: megabytes,
+    ...(partitions === CURVE_PARTITIONS ? { x: megabytes } : {}),
     ownCluster: true,
     run: async (context) => {
       await startAndSend(context, 'first');
@@ -142,18 +145,18 @@ export const restart: Workload = {
   about: 'All brokers killed after load, then started: until records are acknowledged again',
   everyday: false,
   curve: {
-    title: 'Restart after a kill of all brokers',
+    title: `Restart after a kill of all brokers, ${CURVE_PARTITIONS} partitions`,
     xLabel: 'MB written before the kill',
     figures: ['first acknowledged record', 'all partitions led'],
   },
   cells: (scale) =>
     scale === 'short'
-      ? [restartCell(12, 100)]
+      ? [restartCell(CURVE_PARTITIONS, 100)]
       : [
-          restartCell(12, 16),
-          restartCell(12, 100),
-          restartCell(12, 400),
-          restartCell(12, 1700),
+          restartCell(CURVE_PARTITIONS, 16),
+          restartCell(CURVE_PARTITIONS, 100),
+          restartCell(CURVE_PARTITIONS, 400),
+          restartCell(CURVE_PARTITIONS, 1700),
           { ...restartCell(1100, 1700), roundsMax: 2 },
         ],
 };
