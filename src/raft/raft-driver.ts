@@ -255,6 +255,8 @@ export class RaftDriver implements RaftGroups, DriverContext {
     await new Promise<void>((resolve) => this.enqueue(() => this.afterFlush(this.storage.appendedLsn, resolve)));
     this.#state = 'closing';
     await this.transport.close();
+    // Whatever a closed link still brings is for cores that are about to end.
+    this.transport.handlers = { linkUp: () => {}, linkDown: () => {}, message: () => {} };
     await new Promise<void>((resolve) => {
       this.enqueue(() => {
         this.#requests.close();
@@ -369,6 +371,8 @@ export class RaftDriver implements RaftGroups, DriverContext {
     const stepMs = Math.min(Math.max(passedMs, 0), this.config.timeStepMaxMs);
     this.#nowMs += stepMs;
     this.metrics.stalledMs += Math.max(passedMs - stepMs, 0);
+    // Without links every peer would soon be missed, and cores told so that have ended.
+    if (this.#state === 'closing') return;
     this.deadlines.fire(this.#nowMs);
     this.#liveness.tick();
     if (this.#nowMs < this.#nextReviewMs) return;

@@ -135,8 +135,15 @@ export class ReplicaLifecycle {
         `The store is damaged in a way that may have hidden votes; it must be formatted anew and rejoin: ${storeDamage}`,
       );
     }
-    const starts: { readonly replica: GroupReplica; readonly start: CoreStart }[] = [];
     const recovered = [...this.#context.storage.recovered];
+    for (const { damage, descriptor } of recovered) {
+      if (damage?.kind !== 'identity' || decodeReplicaDescriptor(descriptor).groupId !== METADATA_GROUP_ID) continue;
+      // Metadata names successors of other replicas, nobody one of its own; without it this broker would lead by topics and settings of the past, for good (seeds 3001217 and 3100665).
+      throw new Error(
+        `The replica of cluster metadata may have forgotten a vote; this broker needs an empty data directory, with which it rejoins: ${damage.reason}`,
+      );
+    }
+    const starts: { readonly replica: GroupReplica; readonly start: CoreStart }[] = [];
     const worker = async (): Promise<void> => {
       for (let next = recovered.shift(); next !== undefined; next = recovered.shift()) {
         const started = await this.#restore(next);
