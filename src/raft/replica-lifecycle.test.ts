@@ -11,7 +11,11 @@ import type { Transport } from './transport.ts';
 /** A driver whose store has one replica of that group, with that damage; nothing of it but the start is asked for. */
 function driverWith(group: number, kind: 'entries' | 'identity') {
   const time = new SimulatedTime();
-  const voters = [1, 2, 3].map((id) => ({ replicaId: replicaId(id), brokerId: brokerId(id), storeId: `${id}`.repeat(32) }));
+  const voters = [1, 2, 3].map((id) => ({
+    replicaId: replicaId(id),
+    brokerId: brokerId(id),
+    storeId: `${id}`.repeat(32),
+  }));
   const membership = { voters, votersOutgoing: [], learners: [] };
   const storage = {
     stats: { bytesLimit: 2 ** 24 },
