@@ -30,6 +30,9 @@ export interface BrokerStatus {
   readonly reason?: string;
 }
 
+/** Of pino. */
+const ERROR_LEVEL = 50;
+
 export class BrokerProcess {
   readonly id: number;
   readonly #files: ClusterFiles;
@@ -98,7 +101,7 @@ export class BrokerProcess {
   /** Throws if the process that {@link spawn} started ended, with the last line of its log. */
   checkAlive(): void {
     if (this.#exit === undefined) return;
-    const line = this.#lastLogLine();
+    const line = this.#lastReason();
     const detail = line === undefined ? '' : `: ${line}`;
     throw new ClusterError(
       `Broker ${this.id} ended while starting (${this.#exit})${detail}\nIts log is ${this.#files.logFile(this.id)}`,
@@ -171,23 +174,25 @@ export class BrokerProcess {
   }
 
   /** The last line that the process logged since {@link spawn}, readable. */
-  #lastLogLine(): string | undefined {
-    const text = readFileSync(this.#files.logFile(this.id)).subarray(this.#logOffset).toString();
-    const lines = text.split('\n').filter((line) => line.trim() !== '');
-    const messages = lines.map(messageOf).filter((message) => message !== undefined);
-    return messages.at(-1) ?? lines.at(-1);
+  #lastReason(): string | undefined {
+    return lastReason(readFileSync(this.#files.logFile(this.id)).subarray(this.#logOffset).toString());
   }
 }
 
 /** The message of a JSON log line of at least error level. */
-function messageOf(line: string): string | undefined {
-  try {
-    const parsed = JSON.parse(line) as { level?: number; msg?: string };
-    return typeof parsed.level === 'number' && parsed.level >= 50 ? parsed.msg : undefined;
-  } catch {
-    // Not JSON, e.g. what Node prints itself.
-    return undefined;
+/** What a broker's log says last of why it ended: an error, or plain text, as the sentence of one that does not start is; undefined if there is neither. */
+export function lastReason(log: string): string | undefined {
+  for (const line of log.split('\n').reverse()) {
+    // Node writes its version below an error that nobody expected.
+    if (line.trim() === '' || line.startsWith('Node.js v')) continue;
+    try {
+      const { level, msg } = JSON.parse(line) as { level?: number; msg?: string };
+      if (level !== undefined && level >= ERROR_LEVEL && msg !== undefined) return msg;
+    } catch {
+      return line;
+    }
   }
+  return undefined;
 }
 
 function fetchText(url: string): Promise<{ status: number; body: string } | undefined> {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { parse } from 'dot-properties';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseBrokerConfig } from '../../src/broker/config/broker-config.ts';
-import { BrokerProcess } from './broker-process.ts';
+import { BrokerProcess, lastReason } from './broker-process.ts';
 import { ClusterFiles, parseId, parseNodes, parseProperties } from './cluster-files.ts';
 import { readable } from './logs.ts';
 import { inspectProcess } from './process-identity.ts';
@@ -121,6 +121,20 @@ describe('BrokerProcess', () => {
 });
 
 describe('what people read', () => {
+  it('says why a broker ended: its last error, or the sentence of one that does not start, which comes after errors that it logged', () => {
+    const line = (level: number, msg: string) => JSON.stringify({ level, msg });
+    const damaged = line(50, 'A flush in the WAL is damaged');
+    expect(lastReason([line(50, 'old'), damaged, line(30, 'Member of the cluster')].join('\n'))).toBe(
+      'A flush in the WAL is damaged',
+    );
+    expect(lastReason(`${damaged}\nThis broker needs an empty data directory\n`)).toBe(
+      'This broker needs an empty data directory',
+    );
+    expect(lastReason('TypeError: x\n    at y.js:1\n\nNode.js v20.20.2\n')).toBe('    at y.js:1');
+    expect(lastReason(line(30, 'Serving clients'))).toBeUndefined();
+    expect(lastReason('')).toBeUndefined();
+  });
+
   it('aligns a table', () => {
     const rows = [
       { a: 'x', b: 1 },

@@ -132,7 +132,7 @@ export class ReplicaLifecycle {
     // No replica of this store may act, not even under ids that look whole (DECISIONS W6).
     if (storeDamage !== undefined) {
       throw new Error(
-        `The store is damaged in a way that may have hidden votes; it must be formatted anew and rejoin: ${storeDamage}`,
+        `The WAL is damaged in a way that may hide votes; this broker needs an empty data directory, with which it rejoins: ${storeDamage}`,
       );
     }
     const recovered = [...this.#context.storage.recovered];

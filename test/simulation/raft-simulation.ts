@@ -370,7 +370,7 @@ export class RaftSimulation {
       return;
     }
     this.#log(`broker ${broker.brokerId} stops: ${error.message}`);
-    if (/formatted anew/.test(error.message)) this.#replaceStore(broker);
+    if (/needs an empty data directory/.test(error.message)) this.#replaceStore(broker);
     else {
       // Found while running: the next start deals with it.
       broker.crash(this.#random, false);
