@@ -53,11 +53,12 @@ export async function recover(options: RecoveryOptions): Promise<Recovered> {
   const chain = new SegmentChain();
   const entries = new RecoveredEntries();
   const replay = new Replay(chain, stamps);
-  const found = await findSegments(options, replay);
+  const { found, aside } = await findSegments(options);
   const nextSequence = (found.at(-1)?.sequence ?? 0) + 1;
 
   const end = await findLast(found, options);
   if (end === undefined) {
+    if (aside > 0) replay.lose(`Segment ${aside} has no readable header`);
     for (const segment of found) await files.giveBack(segment.file, segment.sizeBytes);
     return {
       logs: replay.logs,
@@ -101,6 +102,8 @@ export async function recover(options: RecoveryOptions): Promise<Recovered> {
     entries.add(segment.sequence, bytes);
     if (isLast) lastBytes = bytes;
   }
+  // After all else: no table that was replayed knows of what lay behind it (seed 3200647).
+  if (aside > end.found.sequence) replay.lose(`Segment ${aside} has no readable header`);
   replay.finish();
   if (replay.storeDamage !== undefined)
     log.error({ reason: replay.storeDamage }, 'The WAL is damaged: no replica of this store may vote');
@@ -153,8 +156,15 @@ async function applyWalk(
   return lastWhole;
 }
 
-/** Opens all files and reads their headers. Returns those with a life, ascending. */
-async function findSegments(options: RecoveryOptions, replay: Replay): Promise<FoundSegment[]> {
+interface FoundFiles {
+  /** Segments with a life, ascending. */
+  readonly found: FoundSegment[];
+  /** Highest sequence of those put aside: they have content, and nothing that says where it begins. 0 if there is none. */
+  readonly aside: number;
+}
+
+/** Opens all files and reads their headers. */
+async function findSegments(options: RecoveryOptions): Promise<FoundFiles> {
   const { files, storeId, stamps, log } = options;
   const found: FoundSegment[] = [];
   const headless: { file: DiskFile; sizeBytes: number }[] = [];
@@ -179,7 +189,7 @@ async function findSegments(options: RecoveryOptions, replay: Replay): Promise<F
       });
     }
   }
-  let newest = found.reduce((max, segment) => Math.max(max, segment.sequence), 0);
+  let aside = 0;
   for (const { file, sizeBytes } of headless) {
     const usable = sizeBytes - (sizeBytes % BLOCK_BYTES);
     const bytes = usable > BLOCK_BYTES ? await options.load(file, usable) : new Uint8Array(0);
@@ -189,9 +199,8 @@ async function findSegments(options: RecoveryOptions, replay: Replay): Promise<F
     } else if (decodeFlushHeader(bytes, SEGMENT_DATA_POSITION, sequence, stamps) !== undefined) {
       found.push({ file, sequence, sizeBytes: usable, continues: undefined, cut: false });
     } else {
-      // Content of a segment in the middle is missed as a gap in the sequence; content behind it all only here.
-      if (sequence > newest) replay.lose(`Segment ${sequence} has no readable header`);
-      newest = Math.max(newest, sequence);
+      // Content in the middle is missed as a gap in the sequence. Content behind the end of the log is not, whatever empty segments lie behind that.
+      aside = Math.max(aside, sequence);
       await files.putAside(file, sequence);
     }
   }
@@ -203,7 +212,7 @@ async function findSegments(options: RecoveryOptions, replay: Replay): Promise<F
       );
     }
   }
-  return found;
+  return { found, aside };
 }
 
 /** Highest sequence that any sound stamp names, 0 if there is none. */

@@ -134,6 +134,14 @@ describe('Wal, torn or damaged', () => {
     expect(wal.recovered.map((replica) => replica.damage?.kind)).toEqual(['identity', 'identity']);
   });
 
+  it('a segment that lost its header and where it begins is missed, although an empty one was made behind it (seed 3200647)', async () => {
+    const { fixture, path } = await threeFlushes();
+    expect(fixture.platter.paths().filter((each) => each.endsWith('.wal')).length).toBeGreaterThan(1);
+    for (const block of [0, 4096]) fixture.platter.damage(path, block, new Uint8Array(SECTOR_BYTES).fill(0xff));
+    const wal = await fixture.open();
+    expect(wal.storeDamage).toContain('Segment 1 has no readable header');
+  });
+
   it('a flush that was moved to another block is damage', async () => {
     const { fixture, path } = await threeFlushes();
     fixture.platter.damage(path, 4 * 4096, fixture.platter.readBytes(path, 2 * 4096, 4096));
