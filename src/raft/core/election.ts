@@ -54,6 +54,10 @@ export function candidatePersisted(replica: Replica): void {
 
 function becomeCandidate(replica: Replica, kind: 'preCandidate' | 'candidate', transfer: boolean): CandidateState {
   assert(replica.role.kind !== 'leader', 'A leader does not campaign');
+  assert(
+    kind === 'candidate' || replica.role.kind !== 'follower' || !replica.role.held,
+    'A replica does not leave a leader that was announced to it before it is lost',
+  );
   const role: CandidateState = {
     kind,
     transfer,

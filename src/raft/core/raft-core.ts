@@ -208,8 +208,10 @@ export class RaftCore {
         return requests.transferLeadership(replica, event.target);
       case 'campaign':
         if (!replica.isPromotable) this.#refuse('This replica may not lead');
-        // A pre-candidate asks again: who was asked before may not have had its replica yet (first leader of a new group). A candidate is left to its vote's flush and its answers.
-        else if (replica.role.kind === 'follower' || replica.role.kind === 'preCandidate') election.campaign(replica);
+        // A pre-candidate asks again: who was asked before may not have had its replica yet (first leader of a new group). A candidate is left to its vote's flush and its answers. Who was announced
+        // a leader keeps it: everybody would refuse, and nobody is announced a second time in a term.
+        else if (replica.role.kind === 'preCandidate' || (replica.role.kind === 'follower' && !replica.role.held))
+          election.campaign(replica);
         return;
       case 'resign':
         if (replica.role.kind === 'leader') this.#resign();

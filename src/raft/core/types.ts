@@ -193,7 +193,7 @@ export type RaftEvent =
       readonly round: number;
     }
   | { readonly kind: 'transferLeadership'; readonly nowMs: number; readonly target: ReplicaId }
-  /** Start an election now, pre-vote first (first leader of a new group; operator). A pre-candidate asks again; nothing happens if this replica leads or is a candidate. */
+  /** Start an election now, pre-vote first (first leader of a new group; operator). A pre-candidate asks again; nothing happens if this replica leads, is a candidate or was announced a leader. */
   | { readonly kind: 'campaign'; readonly nowMs: number }
   /** Leave leadership without a successor in mind (stalled disk, DECISIONS W11). */
   | { readonly kind: 'resign'; readonly nowMs: number }
