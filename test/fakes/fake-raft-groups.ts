@@ -36,6 +36,8 @@ interface SharedGroup {
   term: Term;
   leader: BrokerId | undefined;
   readonly replicas: Map<BrokerId, FakeGroup>;
+  /** Replicas that take nothing. */
+  readonly outOfSync: Set<ReplicaId>;
 }
 
 export interface FakeNetworkOptions {
@@ -158,7 +160,15 @@ export class FakeRaftGroups implements RaftGroups {
     let shared = this.#network.shared.get(group.groupId);
     if (shared === undefined) {
       const { groupId, membership } = group;
-      shared = { groupId, membership, entries: [], term: term(0), leader: undefined, replicas: new Map() };
+      shared = {
+        groupId,
+        membership,
+        entries: [],
+        term: term(0),
+        leader: undefined,
+        replicas: new Map(),
+        outOfSync: new Set(),
+      };
       this.#network.shared.set(group.groupId, shared);
     }
     const replica = new FakeGroup(this.#network, this, shared, group);
@@ -305,7 +315,10 @@ export class FakeGroup implements RaftGroup {
   }
 
   get inSyncBrokers(): readonly BrokerId[] {
-    return this.membership.voters.map((voter) => voter.brokerId).filter((id) => this.#broker.isBrokerLive(id));
+    const { outOfSync } = this.#shared;
+    return this.membership.voters
+      .filter(({ brokerId, replicaId }) => this.#broker.isBrokerLive(brokerId) && !outOfSync.has(replicaId))
+      .map(({ brokerId }) => brokerId);
   }
 
   propose(payload: readonly Uint8Array[], done: (outcome: ProposalOutcome) => void): void {

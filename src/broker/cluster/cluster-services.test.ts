@@ -291,6 +291,27 @@ describe('ClusterServices', () => {
     expectNoFailures(cluster);
   });
 
+  test('replace two of five replicas that may both have forgotten a vote: neither waits for the other', async () => {
+    const cluster = await FakeMetadataCluster.start({ brokers: 5, tasks: true });
+    await createTopic(cluster, 'orders', [[1, 2, 3, 4, 5]]);
+    const before = placement(cluster.broker(1), 'orders');
+    const lost = before.replicas.slice(3);
+    for (const { brokerId: id, replicaId } of lost) {
+      cluster.damaged.set(id, [{ groupId: before.groupId, replicaId, kind: 'identity' }]);
+      cluster.network.sharedGroup(before.groupId).outOfSync.add(replicaId);
+    }
+    await cluster.time.runFor(30_000);
+    expectEqualImages(cluster);
+    const { replicas } = placement(cluster.broker(1), 'orders');
+    expect(replicas.map(({ brokerId }) => brokerId)).toEqual([1, 2, 3, 4, 5]);
+    expect(replicas.slice(0, 3)).toEqual(before.replicas.slice(0, 3));
+    for (const { brokerId: id, replicaId } of lost) {
+      expect(cluster.broker(id).groups.removed).toEqual([replicaId]);
+      expect(cluster.broker(id).services.replacement.replaced).toBe(1);
+    }
+    expectNoFailures(cluster);
+  });
+
   test('bring leadership back to the preferred replica once its broker has lived for a while', async () => {
     const cluster = await FakeMetadataCluster.start({ tasks: true });
     await createTopic(cluster, 'orders', [[3, 1, 2]]);

@@ -2,11 +2,13 @@
  * Has replicas of this broker replaced that may have forgotten a vote (DECISIONS W6): under their ids nobody may act again, so metadata gives them successors with new ids in the same place, which
  * join as learners, are filled by their leaders and then vote.
  *
- * One at a time, and only where all other replicas are in sync with a ready leader: then nothing that was acknowledged is left on the damaged one alone, and its files may go.
+ * One at a time, and only where a majority without it is in sync with a ready leader: then nothing that was acknowledged is left on the damaged one alone, and its files may go. Not all others: of five
+ * replicas two may be damaged at a time, and each would wait for the other.
  *
  * A damaged replica that is placed nowhere had been removed, and what the damage hides is its removal. It goes as it went before, on a tombstone that metadata commits.
  */
 import { ErrorCode } from '../../kafka-protocol/error-codes.ts';
+import { majority } from '../../raft/core/quorum.ts';
 import type { RaftGroups } from '../../raft/raft-group.ts';
 import { type BrokerId, type GroupId, METADATA_GROUP_ID, type ReplicaId } from '../../std/brands.ts';
 import type { Timers } from '../../std/environment.ts';
@@ -73,9 +75,10 @@ export class ReplicaReplacement {
       if (found === undefined || found.placement.removing.length > 0) continue;
       const { topicId, placement } = found;
       const leader = groups.leaderOf(groupId);
-      const others = placement.replicas.filter((replica) => replica.replicaId !== replicaId);
-      if (leader?.ready !== true || others.length === 0) continue;
-      if (!others.every((replica) => leader.inSync.includes(replica.brokerId))) continue;
+      if (leader?.ready !== true) continue;
+      const { replicas } = placement;
+      const whole = replicas.filter((other) => other.replicaId !== replicaId && leader.inSync.includes(other.brokerId));
+      if (whole.length < majority(replicas.length)) continue;
       const { partition, version } = placement;
       const executed = await changes.execute<'replaceReplica'>(
         { kind: 'replaceReplica', topicId, partition, version, replicaId },

@@ -8,7 +8,7 @@ import { DiskError } from '../../../src/std/disk.ts';
 import type { SeededRandom } from '../../../src/std/seeded-random.ts';
 import type { SimulatedTime } from '../simulated-clock.ts';
 import type { SimulatedNetwork } from '../simulated-network.ts';
-import type { ClusterFault, ClusterPlan } from './cluster-plan.ts';
+import { type ClusterFault, type ClusterPlan, minorityOf } from './cluster-plan.ts';
 import type { ClusterWorkload } from './cluster-workload.ts';
 import { type Damage, flipBitsInPartitions, flipBitsInWal, misdirectedWrite, staleSectors } from './disk-damage.ts';
 import { imageOf } from './node-image.ts';
@@ -88,12 +88,12 @@ export class ClusterFaults {
   /** Nodes without room on their disk: what they write may fail. */
   readonly #full = new Set<SimulatedNode>();
   #isActive = false;
-  /** A store was lost, and its replicas are not all back: until then no other store may be lost or damaged. Until everything was there once, too. */
-  #isThin = true;
-  /** That of a store that was lost, not of the beginning. */
-  #isLost = false;
-  /** The one node whose disk lied. If it refuses to start, somebody gives it an empty one. */
-  #damaged: SimulatedNode | undefined;
+  /** Everything was there once: only then something may be lost. */
+  #wasWhole = false;
+  /** Nodes whose store was lost, until all replicas are back. */
+  readonly #lost = new Set<SimulatedNode>();
+  /** Nodes whose disk lied; with those that lost their store never more than a minority. One that refuses to start is given an empty disk by somebody. */
+  readonly #damaged = new Set<SimulatedNode>();
   /** The next leader that is the first to apply something dies of it. */
   #armed: 'killOnCommit' | 'killOnGeneration' | undefined;
   /** The next message of this broker is changed on its way. */
@@ -109,14 +109,14 @@ export class ClusterFaults {
     if (options.plan.clockRates.some((rate) => rate !== 1)) this.effects.clockDrift = 1;
   }
 
-  /** The one broker whose disk lied, if any. */
-  get damaged(): SimulatedNode | undefined {
-    return this.#damaged;
+  /** Its disk gave back other bytes than it was given. */
+  isDamaged(node: SimulatedNode): boolean {
+    return this.#damaged.has(node);
   }
 
   /** Its disk gave back other bytes than it was given, or failed. */
   hasLied(brokerId: number): boolean {
-    return this.#damaged?.brokerId === brokerId || this.#haveFailed.has(brokerId);
+    return this.#damaged.has(this.#options.nodes[brokerId - 1]!) || this.#haveFailed.has(brokerId);
   }
 
   /** A leader is the first to apply an entry. */
@@ -161,7 +161,7 @@ export class ClusterFaults {
     const { nodes, network, clients, random, plan, log, isFormed, isSettled } = this.#options;
     this.#isActive = false;
     // While the replicas of a lost store are not back, losing one more broker is losing a majority.
-    const isWhole = this.#damaged === undefined && (!this.#isLost || isSettled());
+    const isWhole = this.#damaged.size === 0 && (this.#lost.size === 0 || isSettled());
     // A new cluster forms when all of its voters are there.
     const mayLeave = plan.leavesMinorityBroken && isWhole && isFormed();
     const left = mayLeave ? random.pick(nodes) : undefined;
@@ -198,7 +198,7 @@ export class ClusterFaults {
   /** A node that fails after an injected error of its disk is as dead as one that lost its power. */
   brokerFailed(node: SimulatedNode, error: unknown): void {
     const { random, fail, log } = this.#options;
-    if (node === this.#damaged && node.state === 'starting') {
+    if (this.#damaged.has(node) && node.state === 'starting') {
       log(
         `broker ${node.brokerId} refuses its damaged disk: ${error instanceof Error ? error.message : String(error)}`,
       );
@@ -256,7 +256,8 @@ export class ClusterFaults {
     const { nodes, random, log, plan } = this.#options;
     const node = (random.chance(0.4) ? this.#aLeader() : undefined) ?? random.pick(nodes);
     const other = random.pick(nodes);
-    if (this.#isThin && plan.faults.some((each) => LOSSES.has(each))) this.#noticeRecovery();
+    const isThin = !this.#wasWhole || this.#lost.size > 0;
+    if (isThin && plan.faults.some((each) => LOSSES.has(each))) this.#noticeRecovery();
     log(`fault ${fault} on ${node.brokerId} (${node.state}), ${other.brokerId}`);
     if (this.#takesEffect(fault, node, other)) this.#count(fault);
   }
@@ -460,14 +461,18 @@ export class ClusterFaults {
 
   // -------------------------------------------------------------- lost and damaged stores
 
-  /** A second store must not be lost before the first one's replicas are back. What the others lack does not matter: one of a majority is left that has it. */
+  /** Never more than a minority lacks its store before all replicas are back. What the others lack does not matter: one of a majority is left that has it. */
+  #mayLose(node: SimulatedNode): boolean {
+    if (!this.#wasWhole || this.#damaged.has(node) || this.#lost.has(node)) return false;
+    return this.#damaged.size + this.#lost.size < minorityOf(this.#options.plan);
+  }
+
   #wipe(node: SimulatedNode, restarts = true): boolean {
-    const { nodes, random, willEnd } = this.#options;
-    if (nodes.length < 3 || this.#damaged !== undefined || this.#isThin) return false;
+    const { random, willEnd } = this.#options;
+    if (!this.#mayLose(node)) return false;
     willEnd(node);
     node.wipe(random);
-    this.#isThin = true;
-    this.#isLost = true;
+    this.#lost.add(node);
     this.#failing.delete(node);
     if (restarts) this.#restartLater(node);
     return true;
@@ -475,15 +480,16 @@ export class ClusterFaults {
 
   #noticeRecovery(): void {
     if (!this.#options.isSettled()) return;
-    this.#isThin = false;
-    this.#isLost = false;
+    this.#wasWhole = true;
+    this.#lost.clear();
   }
 
   /** One broker is behind, one loses its store, and the one that has everything can not be reached: the other two must not go on without it. */
   #amnesia(): boolean {
-    const { nodes, random, time, network, clients } = this.#options;
+    const { nodes, plan, random, time, network, clients } = this.#options;
     const leader = this.#leaderOf(this.#groupsOf(random.pick(['metadata', 'any'])));
-    if (nodes.length < 3 || this.#damaged !== undefined || this.#isThin || leader === undefined) return false;
+    if (minorityOf(plan) === 0 || this.#damaged.size > 0 || this.#lost.size > 0 || !this.#wasWhole) return false;
+    if (leader === undefined) return false;
     const [behind, lost] = random.shuffle(nodes.filter((node) => node !== leader)) as [SimulatedNode, SimulatedNode];
     this.#setPeersBlocked(behind, true);
     time.after(random.between(50, 500), () => {
@@ -512,12 +518,12 @@ export class ClusterFaults {
     return false;
   }
 
-  /** All damage is that of one broker: a minority of every group. */
+  /** Who was damaged once is damaged again rather than another one: all damage is that of a minority. */
   #damage(node: SimulatedNode, damage: Damage): boolean {
-    const { nodes, random, log } = this.#options;
-    if (nodes.length < 3 || (this.#damaged === undefined && this.#isThin)) return false;
-    this.#damaged ??= node;
-    const damaged = this.#damaged;
+    const { random, log } = this.#options;
+    if (this.#mayLose(node)) this.#damaged.add(node);
+    const damaged = this.#damaged.has(node) ? node : [...this.#damaged][0];
+    if (damaged === undefined) return false;
     // Files of partitions go bad while they are in use; what happens to a running WAL, its next start finds.
     if (damage !== flipBitsInPartitions && damaged.state !== 'down') this.#crash(damaged, random.chance(0.5));
     const what = damage(damaged.disk, random);

@@ -80,9 +80,16 @@ export interface ClusterPlan {
   readonly clockRates: readonly number[];
 }
 
+/** Brokers whose stores may be lost or damaged at a time: a minority of every group. */
+export function minorityOf({ voters, replicationFactor }: ClusterPlan): number {
+  return Math.floor((Math.min(voters.length, replicationFactor) - 1) / 2);
+}
+
 const KIB = 1024;
 /** Share of the runs that have a calm stretch. */
 const LONG_RUNS = 0.14;
+/** Share of the clusters with five brokers that all vote for metadata in which every partition has five replicas, too. */
+const FIVE_REPLICAS = 0.7;
 /** What a broker does for itself is most of what happens in a calm cluster. Each of these is slower than in other runs by about the same factor. */
 const SLOW_BEAT = {
   'raft.election.timeout.ms': '4000',
@@ -110,11 +117,8 @@ export function drawPlan(random: SeededRandom): ClusterPlan {
   const plan = {
     brokers,
     voters,
-    replicationFactor: Math.min(3, brokers),
     properties: {
       'auto.create.topics.enable': 'false',
-      'default.replication.factor': `${Math.min(3, brokers)}`,
-      'offsets.topic.replication.factor': `${Math.min(3, brokers)}`,
       'offsets.topic.num.partitions': `${random.pick([1, 2])}`,
       'group.initial.rebalance.delay.ms': `${random.pick([0, 100])}`,
       'group.min.session.timeout.ms': '100',
@@ -163,15 +167,27 @@ export function drawPlan(random: SeededRandom): ClusterPlan {
   const isLong = random.chance(LONG_RUNS);
   // Others must be elected before an old leader's answers are wrong.
   const chaosMs = laterFaults.includes('pauseIsolated') ? Math.max(plan.chaosMs, ELECTIONS_MS) : plan.chaosMs;
+  const calmMs = isLong ? random.between(240_000, 900_000) : 0;
+  const hasStaticMembers = random.chance(0.4);
+  const compresses = random.chance(0.4);
+  const trims = random.chance(0.4) || laterFaults.includes('deleteRecords');
+  const clockRates = Array.from({ length: brokers }, () => 1 + drift * (2 * random.next() - 1));
+  const replicationFactor = voters.length === 5 && random.chance(FIVE_REPLICAS) ? 5 : Math.min(3, brokers);
   return {
     ...plan,
+    replicationFactor,
     faults: [...faults, ...laterFaults],
-    properties: isLong ? { ...plan.properties, ...SLOW_BEAT } : plan.properties,
+    properties: {
+      ...plan.properties,
+      'default.replication.factor': `${replicationFactor}`,
+      'offsets.topic.replication.factor': `${replicationFactor}`,
+      ...(isLong ? SLOW_BEAT : {}),
+    },
     chaosMs: isLong ? Math.min(chaosMs, LONG_RUN_CHAOS_MS) : chaosMs,
-    calmMs: isLong ? random.between(240_000, 900_000) : 0,
-    hasStaticMembers: random.chance(0.4),
-    compresses: random.chance(0.4),
-    trims: random.chance(0.4) || laterFaults.includes('deleteRecords'),
-    clockRates: Array.from({ length: brokers }, () => 1 + drift * (2 * random.next() - 1)),
+    calmMs,
+    hasStaticMembers,
+    compresses,
+    trims,
+    clockRates,
   };
 }

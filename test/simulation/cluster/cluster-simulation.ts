@@ -463,13 +463,13 @@ export class ClusterSimulation {
     }
   }
 
-  /** Damage heals by itself, on the one broker that may have any. */
+  /** Damage heals by itself, on brokers that may have any. */
   async #hashOfHealed(log: PartitionStateMachine['log'], node: SimulatedNode): Promise<number> {
     for (;;) {
       try {
         return await hashOf(log);
       } catch (error) {
-        if (node !== this.#faults.damaged || !(error instanceof PartitionDamageError)) throw error;
+        if (!this.#faults.isDamaged(node) || !(error instanceof PartitionDamageError)) throw error;
         await new Promise((resolve) => this.#time.after(1_000, () => resolve(undefined)));
       }
     }
