@@ -34,10 +34,10 @@ const SIMULATION = 'test/simulation/run.ts';
 /** The program, and its options. */
 const COMMANDS: Record<Canary['harness'], readonly [string, ...string[]]> = {
   core: ['test/canaries/core-seeds.ts'],
-  story: ['test/canaries/story-seeds.ts'],
-  raft: [SIMULATION],
-  partition: [SIMULATION, '--machines', 'partition'],
-  cluster: [SIMULATION, '--cluster', '--repeat-every', '0'],
+  story: [SIMULATION, '--repeat-every', '0'],
+  raft: [SIMULATION, '--repeat-every', '0', '--scenario', 'raft'],
+  partition: [SIMULATION, '--repeat-every', '0', '--scenario', 'partition'],
+  cluster: [SIMULATION, '--repeat-every', '0'],
 };
 const RANKS: Record<Canary['harness'], number> = { cluster: 0, core: 1, raft: 2, partition: 3, story: 4 };
 /** Seeds of cores cost next to nothing. */
@@ -125,7 +125,7 @@ function hunt(canary: Canary, program: string): Promise<Outcome> {
   const seeds = options.seeds * (canary.harness === 'core' ? CORE_SEEDS_FACTOR : 1);
   const range = `${first}..${first + seeds - 1}`;
   const programOptions = COMMANDS[canary.harness].slice(1);
-  if (canary.story !== undefined) programOptions.push('--story', canary.story);
+  if (canary.story !== undefined) programOptions.push('--scenario', canary.story);
   const child = spawn(process.execPath, ['--max-semi-space-size=32', program, ...programOptions, '--seeds', range], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });

@@ -1,4 +1,4 @@
-/** A few seeds of the Raft simulation with the production partition as its state machine; `npm run simulate -- --machines partition` runs as many as wanted. */
+/** A few seeds of the Raft simulation with the production partition as its state machine; `npm run simulate -- --scenario partition` runs as many as wanted. */
 import { describe, expect, it } from 'vitest';
 import { RaftSimulation } from './raft-simulation.ts';
 

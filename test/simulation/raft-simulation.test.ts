@@ -1,14 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { RaftSimulation } from './raft-simulation.ts';
 
-/** `SEEDS=1..2000 npx vitest run test/simulation/raft-simulation` runs more; a failure is replayed with `npm run simulate -- --seed N --trace`. */
+/** `SEEDS=1..2000 npx vitest run test/simulation/raft-simulation` runs more; a failure is replayed with `npm run simulate -- --scenario raft --seed N --trace`. */
 const [first, last] = (process.env.SEEDS ?? '1..14').split('..').map(Number) as [number, number];
 
 async function run(seed: number): Promise<Awaited<ReturnType<RaftSimulation['run']>>> {
   try {
     return await new RaftSimulation(seed).run();
   } catch (error) {
-    throw new Error(`Seed ${seed} failed; repeat it with: npm run simulate -- --seed ${seed} --trace`, {
+    throw new Error(`Seed ${seed} failed; repeat it with: npm run simulate -- --scenario raft --seed ${seed} --trace`, {
       cause: error,
     });
   }

@@ -105,7 +105,7 @@ export class RaftSimulation {
   readonly #trace: ((line: string) => void) | undefined;
   readonly #counters = { segmentsReused: 0, catchUps: 0, checkpoints: 0, elections: 0 };
 
-  constructor(seed: number, options: { trace?: (line: string) => void; machines?: MachineKind } = {}) {
+  constructor(seed: number, options: { trace?: ((line: string) => void) | undefined; machines?: MachineKind } = {}) {
     this.#trace = options.trace;
     const random = new SeededRandom(seed);
     this.#random = random;

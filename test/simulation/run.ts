@@ -5,18 +5,17 @@ import { CLUSTER_FAULTS, LATER_FAULTS } from './cluster/cluster-plan.ts';
 import type { PlanLimits } from './cluster/plan-limits.ts';
 import { runCluster } from './cluster/run-cluster.ts';
 import { serveSeeds, WORKER_OPTION } from './cluster/seed-workers.ts';
-import { RaftSimulation, type SimulationResult } from './raft-simulation.ts';
+import { PLAIN_SCENARIOS } from './plain-scenarios.ts';
+import { runPlain } from './run-plain.ts';
 
 interface Options {
+  readonly scenario: string;
   readonly seed?: number;
   readonly seeds: readonly [first: number, last: number];
-  readonly machines: 'list' | 'partition';
-  readonly trace: boolean;
-  readonly twice: boolean;
-  readonly keepGoing: boolean;
-  readonly cluster: boolean;
   readonly minutes?: number;
+  readonly trace: boolean;
   readonly repeatEvery: number;
+  readonly keepGoing: boolean;
   readonly totals?: string;
   readonly commit?: string;
   readonly jobs: number;
@@ -35,18 +34,31 @@ if (process.argv.includes(WORKER_OPTION)) {
   await new Promise(() => undefined);
 }
 
+const CLUSTER = 'cluster';
+/** Options that mean something with any scenario. */
+const COMMON = new Set(['scenario', 'seed', 'seeds', 'minutes', 'trace', 'repeatEvery', 'keepGoing']);
+
 const command = new Command('npm run simulate --')
-  .description('Runs seeds of the simulation: Raft alone, or with --cluster whole brokers and their clients.')
+  .description(
+    'Runs seeds of the simulation: whole brokers and their clients under faults, or a smaller scenario (drivers and WALs with lists or partitions on them, or one of the stories).',
+  )
+  .addOption(
+    new Option('--scenario <NAME>', 'what a seed decides')
+      .choices([CLUSTER, ...Object.keys(PLAIN_SCENARIOS)])
+      .default(CLUSTER),
+  )
   .option('--seed <N>', 'this one only', wholeNumber(0))
   .option('--seeds <FIRST..LAST>', 'these', seedRange, [1, 100] as const)
-  .option('--trace', 'tell what happens', false)
-  .option('--twice', 'run each seed two times and compare the hashes of all they did', false)
-  .option('--keep-going', 'a failed seed does not end the run', false)
-  .addOption(new Option('--machines <KIND>', 'state machines of Raft').choices(['list', 'partition']).default('list'))
-  .option('--cluster', 'whole brokers and clients; the options below are for these', false)
   .option('--minutes <M>', 'from the first of --seeds on until the time is over', positiveNumber)
-  .option('--repeat-every <K>', 'every K-th seed runs twice; 0 for none', wholeNumber(0), 50)
-  .option('--jobs <N>', 'processes', wholeNumber(1), 1)
+  .option('--trace', 'tell what happens', false)
+  .option(
+    '--repeat-every <K>',
+    'every K-th seed runs twice and must do exactly the same; 0 for none',
+    wholeNumber(0),
+    50,
+  )
+  .option('--keep-going', 'a failed seed does not end the run', false)
+  .option('--jobs <N>', 'processes (this and all below: cluster only)', wholeNumber(1), 1)
   .option('--totals <FILE>', 'runs add up in it and go on where they ended')
   .option('--commit <NAME>', 'stands in --totals (default: what is checked out)')
   .option('--hashes', 'print the hash of each seed', false)
@@ -61,16 +73,21 @@ const command = new Command('npm run simulate --')
   .parse();
 const options = command.opts<Options>();
 
-const [first, last] = options.seed === undefined ? options.seeds : [options.seed, options.seed];
-if (options.cluster) {
-  const { minutes } = options;
-  const failed = await runCluster({
-    first,
-    last: minutes === undefined || options.seed !== undefined ? last : Number.POSITIVE_INFINITY,
-    minutes,
-    trace: options.trace,
-    repeatEvery: options.twice ? 1 : options.repeatEvery,
-    keepGoing: options.keepGoing,
+const { scenario: name, minutes, trace, repeatEvery, keepGoing } = options;
+const [first, lastGiven] = options.seed === undefined ? options.seeds : [options.seed, options.seed];
+const last = minutes === undefined || options.seed !== undefined ? lastGiven : Number.POSITIVE_INFINITY;
+const range = { first, last, minutes, trace, repeatEvery, keepGoing };
+process.exit((await run()) === 0 ? 0 : 1);
+
+/** Gives the number of failed seeds. */
+function run(): Promise<number> {
+  const scenario = PLAIN_SCENARIOS[name];
+  if (scenario !== undefined) {
+    refuseClusterOptions();
+    return runPlain({ ...range, scenario, name });
+  }
+  return runCluster({
+    ...range,
     totalsPath: options.totals,
     commit: options.commit,
     jobs: options.jobs,
@@ -78,50 +95,14 @@ if (options.cluster) {
     shrink: options.shrink,
     limits: limitsGiven(),
   });
-  process.exit(failed === 0 ? 0 : 1);
 }
 
-const startedMs = performance.now();
-const totals: Record<string, number> = {};
-let failures = 0;
-for (let seed = first; seed <= last; seed++) {
-  try {
-    const result = await run(seed);
-    if (options.twice) {
-      const again = await run(seed);
-      if (again.hash !== result.hash) throw new Error('Two runs of the seed differ');
-    }
-    count(result);
-    if (options.seed !== undefined) console.log(result);
-  } catch (error) {
-    failures++;
-    console.error(`seed ${seed} failed:`, error);
-    console.error(`replay: npm run simulate -- --seed ${seed} --trace`);
-    if (!options.keepGoing) process.exit(1);
+function refuseClusterOptions(): void {
+  for (const option of command.options) {
+    const key = option.attributeName();
+    if (COMMON.has(key) || command.getOptionValueSource(key) !== 'cli') continue;
+    command.error(`error: option '${option.long}' is for --scenario ${CLUSTER} only`);
   }
-  if ((seed - first + 1) % 100 === 0) report(seed);
-}
-report(last);
-process.exit(failures === 0 ? 0 : 1);
-
-function run(seed: number): Promise<SimulationResult> {
-  const trace = options.trace ? { trace: (line: string) => console.log(line) } : {};
-  return new RaftSimulation(seed, { ...trace, machines: options.machines }).run();
-}
-
-function count(result: SimulationResult): void {
-  for (const [name, value] of Object.entries({ ...result, ...result.faults })) {
-    if (typeof value === 'number' && name !== 'hash') totals[name] = (totals[name] ?? 0) + value;
-  }
-}
-
-function report(seed: number): void {
-  const seconds = (performance.now() - startedMs) / 1000;
-  const simulated = (totals.simulatedMs ?? 0) / 1000;
-  console.log(
-    `seed ${seed}: ${failures} failed, ${seconds.toFixed(0)} s, ${(simulated / seconds).toFixed(0)}x real time, ${((totals.events ?? 0) / seconds / 1000).toFixed(0)}k events/s`,
-    JSON.stringify(totals),
-  );
 }
 
 function limitsGiven(): PlanLimits {

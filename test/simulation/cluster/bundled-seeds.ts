@@ -18,7 +18,7 @@ export async function runBundledSeeds(first: number, last: number, options: read
     await bundleProgram('test/simulation/run.ts', `${directory}/simulate.js`);
     const totals = `${directory}/totals.json`;
     const range = ['--seeds', `${first}..${last}`, '--totals', totals, '--commit', 'here'];
-    await run([`${directory}/simulate.js`, '--cluster', ...range, ...options]);
+    await run([`${directory}/simulate.js`, ...range, ...options]);
     return JSON.parse(readFileSync(totals, 'utf8')) as TotalsData;
   } finally {
     rmSync(directory, { recursive: true, force: true });

@@ -18,7 +18,7 @@ async function run(seed: number): Promise<ClusterResult> {
   try {
     return await new ClusterSimulation(seed).run();
   } catch (error) {
-    throw new Error(`Seed ${seed} failed; repeat it with: npm run simulate -- --cluster --seed ${seed} --trace`, {
+    throw new Error(`Seed ${seed} failed; repeat it with: npm run simulate -- --seed ${seed} --trace`, {
       cause: error,
     });
   }

@@ -59,7 +59,7 @@ export async function runCluster(options: ClusterRunOptions): Promise<number> {
       failed++;
       for (const line of outcome.timeline) console.error(line.slice(0, 600));
       console.error(`seed ${outcome.seed} FAILED: ${outcome.message}`);
-      console.error(`replay: npm run simulate -- --cluster --seed ${outcome.seed}${optionsOf(limits)} --trace`);
+      console.error(`replay: npm run simulate -- --seed ${outcome.seed}${optionsOf(limits)} --trace`);
     } else {
       if (options.hashes) console.log(`${outcome.seed} ${outcome.result.hash.toString(16).padStart(8, '0')}`);
       if (first === last) console.log(outcome.result);
@@ -93,7 +93,7 @@ async function shrink(seed: number, message: string, given: PlanLimits): Promise
   });
   const limits = { ...given, ...found };
   console.log(`smallest plan after ${runs} runs: ${JSON.stringify(new ClusterSimulation(seed, { limits }).plan)}`);
-  console.log(`replay: npm run simulate -- --cluster --seed ${seed}${optionsOf(limits)} --trace`);
+  console.log(`replay: npm run simulate -- --seed ${seed}${optionsOf(limits)} --trace`);
 }
 
 function progress(

@@ -53,7 +53,7 @@ export function runInProcesses(
       return true;
     };
     for (let job = 0; job < jobs; job++) {
-      const child = fork(process.argv[1]!, ['--cluster', WORKER_OPTION]);
+      const child = fork(process.argv[1]!, [WORKER_OPTION]);
       children.add(child);
       child.on('message', (outcome: SeedOutcome) => {
         if (ending) return;
