@@ -1,21 +1,23 @@
 /** What is done to a simulated cluster while its clients work, and how it ends. Counts what took effect, not what was tried. */
 
 import { CONSUMER_OFFSETS_TOPIC } from '../../../src/broker/groups/group-coordinator.ts';
-import { seal, unseal } from '../../../src/raft/grpc/message-checksum.ts';
 import type { RaftGroup } from '../../../src/raft/raft-group.ts';
 import { type BrokerId, type GroupId, METADATA_GROUP_ID, brokerId as toBrokerId } from '../../../src/std/brands.ts';
 import { DiskError } from '../../../src/std/disk.ts';
 import type { SeededRandom } from '../../../src/std/seeded-random.ts';
 import type { SimulatedTime } from '../simulated-clock.ts';
 import type { SimulatedNetwork } from '../simulated-network.ts';
-import { type ClusterFault, type ClusterPlan, minorityOf } from './cluster-plan.ts';
+import type { ClusterFault, ClusterPlan } from './cluster-plan.ts';
 import type { ClusterWorkload } from './cluster-workload.ts';
 import { type Damage, flipBitsInPartitions, flipBitsInWal, misdirectedWrite, staleSectors } from './disk-damage.ts';
+import { FAILPOINTS } from './failpoints.ts';
 import { imageOf } from './node-image.ts';
 import { reassign } from './reassignments.ts';
 import type { SimulatedClientNetwork } from './simulated-client-network.ts';
 import type { SimulatedNode } from './simulated-node.ts';
+import { StoreLosses } from './store-losses.ts';
 import type { Tempo } from './tempo.ts';
+import { WireCorruption } from './wire-corruption.ts';
 
 export interface ClusterFaultsOptions {
   readonly time: SimulatedTime;
@@ -38,47 +40,6 @@ export interface ClusterFaultsOptions {
 
 const DAY_MS = 86_400_000;
 const ROOMY_BYTES = 2 ** 40;
-/** Operations of disks in which a broker dies, each as often as any other, however rare it is itself. */
-export const FAILPOINTS: readonly string[] = [
-  'data.syncDirectory',
-  'index.open',
-  'index.sync',
-  'index.write',
-  'log.open',
-  'log.read',
-  'log.removeFile',
-  'log.sync',
-  'log.truncate',
-  'log.write',
-  'meta.rename',
-  'meta.sync',
-  'meta.truncate',
-  'meta.write',
-  'peer.rename',
-  'peer.sync',
-  'peer.write',
-  'state.makeDirectory',
-  'state.removeDirectory',
-  'state.syncDirectory',
-  'topics.syncDirectory',
-  'wal.makeDirectory',
-  'wal.open',
-  'wal.read',
-  'wal.removeFile',
-  'wal.rename',
-  'wal.sync',
-  'wal.syncDirectory',
-  'wal.write',
-];
-const LOSSES: ReadonlySet<ClusterFault> = new Set([
-  'wipe',
-  'amnesia',
-  'damageWal',
-  'damageFiles',
-  'staleSectors',
-  'misdirectedWrites',
-]);
-
 export class ClusterFaults {
   readonly #options: ClusterFaultsOptions;
   readonly effects: Record<string, number> = {};
@@ -88,16 +49,10 @@ export class ClusterFaults {
   /** Nodes without room on their disk: what they write may fail. */
   readonly #full = new Set<SimulatedNode>();
   #isActive = false;
-  /** Everything was there once: only then something may be lost. */
-  #wasWhole = false;
-  /** Nodes whose store was lost, until all replicas are back. */
-  readonly #lost = new Set<SimulatedNode>();
-  /** Nodes whose disk lied; with those that lost their store never more than a minority. One that refuses to start is given an empty disk by somebody. */
-  readonly #damaged = new Set<SimulatedNode>();
+  readonly #losses: StoreLosses;
   /** The next leader that is the first to apply something dies of it. */
   #armed: 'killOnCommit' | 'killOnGeneration' | undefined;
-  /** The next message of this broker is changed on its way. */
-  #corrupting: BrokerId | undefined;
+  readonly #wire: WireCorruption;
   /** The only node whose wall clock may be far off: a majority agrees on the time. */
   readonly #liar: SimulatedNode;
 
@@ -105,18 +60,19 @@ export class ClusterFaults {
     this.#options = options;
     this.#liar = options.random.pick(options.nodes);
     for (const node of options.nodes) node.onHalt = (operation, isNamed) => this.#halted(node, operation, isNamed);
-    options.network.onWire = (from, to, _channel, bytes) => this.#onWire(from, to, bytes);
+    this.#losses = new StoreLosses(options);
+    this.#wire = new WireCorruption(options, () => this.#count('corruptWire'));
     if (options.plan.clockRates.some((rate) => rate !== 1)) this.effects.clockDrift = 1;
   }
 
   /** Its disk gave back other bytes than it was given. */
   isDamaged(node: SimulatedNode): boolean {
-    return this.#damaged.has(node);
+    return this.#losses.isDamaged(node);
   }
 
   /** Its disk gave back other bytes than it was given, or failed. */
   hasLied(brokerId: number): boolean {
-    return this.#damaged.has(this.#options.nodes[brokerId - 1]!) || this.#haveFailed.has(brokerId);
+    return this.isDamaged(this.#options.nodes[brokerId - 1]!) || this.#haveFailed.has(brokerId);
   }
 
   /** A leader is the first to apply an entry. */
@@ -150,7 +106,8 @@ export class ClusterFaults {
   start(): void {
     const { plan, time, random } = this.#options;
     this.#isActive = true;
-    this.#noticeRecovery();
+    this.#wire.isActive = true;
+    this.#losses.noticeRecovery();
     // Later hardly ever everything is settled.
     if (plan.faults.includes('amnesia') && random.chance(0.5)) time.after(100, () => this.#inject('amnesia'));
     this.#schedule();
@@ -158,10 +115,11 @@ export class ClusterFaults {
 
   /** Heals everything, or all but one node. Gives those that are healed. */
   stop(): SimulatedNode[] {
-    const { nodes, network, clients, random, plan, log, isFormed, isSettled } = this.#options;
+    const { nodes, network, clients, random, plan, log, isFormed } = this.#options;
     this.#isActive = false;
+    this.#wire.isActive = false;
     // While the replicas of a lost store are not back, losing one more broker is losing a majority.
-    const isWhole = this.#damaged.size === 0 && (this.#lost.size === 0 || isSettled());
+    const isWhole = this.#losses.isWhole();
     // A new cluster forms when all of its voters are there.
     const mayLeave = plan.leavesMinorityBroken && isWhole && isFormed();
     const left = mayLeave ? random.pick(nodes) : undefined;
@@ -198,7 +156,7 @@ export class ClusterFaults {
   /** A node that fails after an injected error of its disk is as dead as one that lost its power. */
   brokerFailed(node: SimulatedNode, error: unknown): void {
     const { random, fail, log } = this.#options;
-    if (this.#damaged.has(node) && node.state === 'starting') {
+    if (this.isDamaged(node) && node.state === 'starting') {
       log(
         `broker ${node.brokerId} refuses its damaged disk: ${error instanceof Error ? error.message : String(error)}`,
       );
@@ -253,11 +211,10 @@ export class ClusterFaults {
   }
 
   #inject(fault: ClusterFault): void {
-    const { nodes, random, log, plan } = this.#options;
+    const { nodes, random, log } = this.#options;
     const node = (random.chance(0.4) ? this.#aLeader() : undefined) ?? random.pick(nodes);
     const other = random.pick(nodes);
-    const isThin = !this.#wasWhole || this.#lost.size > 0;
-    if (isThin && plan.faults.some((each) => LOSSES.has(each))) this.#noticeRecovery();
+    this.#losses.noticeRecovery();
     log(`fault ${fault} on ${node.brokerId} (${node.state}), ${other.brokerId}`);
     if (this.#takesEffect(fault, node, other)) this.#count(fault);
   }
@@ -412,7 +369,7 @@ export class ClusterFaults {
       case 'reassign':
         return reassign(nodes, random, log);
       case 'corruptWire':
-        this.#corrupting = some;
+        this.#wire.corruptNext(some);
         return false;
       case 'longSlowDisk':
         node.slowDiskMs = random.pick([20, 100]);
@@ -461,35 +418,22 @@ export class ClusterFaults {
 
   // -------------------------------------------------------------- lost and damaged stores
 
-  /** Never more than a minority lacks its store before all replicas are back. What the others lack does not matter: one of a majority is left that has it. */
-  #mayLose(node: SimulatedNode): boolean {
-    if (!this.#wasWhole || this.#damaged.has(node) || this.#lost.has(node)) return false;
-    return this.#damaged.size + this.#lost.size < minorityOf(this.#options.plan);
-  }
-
   #wipe(node: SimulatedNode, restarts = true): boolean {
     const { random, willEnd } = this.#options;
-    if (!this.#mayLose(node)) return false;
+    if (!this.#losses.mayLose(node)) return false;
     willEnd(node);
     node.wipe(random);
-    this.#lost.add(node);
+    this.#losses.lost(node);
     this.#failing.delete(node);
     if (restarts) this.#restartLater(node);
     return true;
   }
 
-  #noticeRecovery(): void {
-    if (!this.#options.isSettled()) return;
-    this.#wasWhole = true;
-    this.#lost.clear();
-  }
-
   /** One broker is behind, one loses its store, and the one that has everything can not be reached: the other two must not go on without it. */
   #amnesia(): boolean {
-    const { nodes, plan, random, time, network, clients } = this.#options;
+    const { nodes, random, time, network, clients } = this.#options;
     const leader = this.#leaderOf(this.#groupsOf(random.pick(['metadata', 'any'])));
-    if (minorityOf(plan) === 0 || this.#damaged.size > 0 || this.#lost.size > 0 || !this.#wasWhole) return false;
-    if (leader === undefined) return false;
+    if (!this.#losses.mayLoseAny() || leader === undefined) return false;
     const [behind, lost] = random.shuffle(nodes.filter((node) => node !== leader)) as [SimulatedNode, SimulatedNode];
     this.#setPeersBlocked(behind, true);
     time.after(random.between(50, 500), () => {
@@ -518,11 +462,9 @@ export class ClusterFaults {
     return false;
   }
 
-  /** Who was damaged once is damaged again rather than another one: all damage is that of a minority. */
   #damage(node: SimulatedNode, damage: Damage): boolean {
     const { random, log } = this.#options;
-    if (this.#mayLose(node)) this.#damaged.add(node);
-    const damaged = this.#damaged.has(node) ? node : [...this.#damaged][0];
+    const damaged = this.#losses.victim(node);
     if (damaged === undefined) return false;
     // Files of partitions go bad while they are in use; what happens to a running WAL, its next start finds.
     if (damage !== flipBitsInPartitions && damaged.state !== 'down') this.#crash(damaged, random.chance(0.5));
@@ -532,23 +474,7 @@ export class ClusterFaults {
     return true;
   }
 
-  // -------------------------------------------------------------- the wire
-
-  /** A bit flips behind TCP's back. The checksum of the message must tell; the link then ends, as the transport's does. */
-  #onWire(from: BrokerId, to: BrokerId, bytes: Uint8Array): void {
-    if (from !== this.#corrupting || !this.#isActive) return;
-    const { random, network, time } = this.#options;
-    this.#corrupting = undefined;
-    const sealed = seal(bytes);
-    const at = random.below(sealed.length);
-    sealed[at] = sealed[at]! ^ (1 << random.below(8));
-    try {
-      bytes.set(unseal(sealed));
-    } catch {
-      this.#count('corruptWire');
-      time.soon(() => network.breakLink(from, to));
-    }
-  }
+  // -------------------------------------------------------------- nodes and links
 
   #makeRoom(node: SimulatedNode): void {
     node.disk.capacityBytes = ROOMY_BYTES;

@@ -1,8 +1,8 @@
 /** Runs seeds of the whole-cluster simulation and says how far they got: progress, faults by kind, what the production code went through, and for a failure its story and how to see it again. */
-import { FAILPOINTS } from './cluster-faults.ts';
 import { CLUSTER_FAULTS, LATER_FAULTS } from './cluster-plan.ts';
 import { ClusterSimulation } from './cluster-simulation.ts';
 import { CONFLICT, RECOVERY_LINES, ROLE_CHANGES } from './coverage.ts';
+import { FAILPOINTS } from './failpoints.ts';
 import { optionsOf, type PlanLimits } from './plan-limits.ts';
 import { RunTotals, type TotalsData } from './run-totals.ts';
 import { runSeed, type SeedOutcome, type SeedTask } from './seed-outcome.ts';
