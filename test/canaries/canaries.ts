@@ -430,6 +430,14 @@ export const CANARIES: readonly Canary[] = [
     replace: '    void metadata;\n',
   },
   {
+    name: 'campaign-leaves-leader',
+    bug: 'The preferred replica of a new group leaves a leader that was just announced to it for a campaign that nobody supports (found by this simulation)',
+    harness: 'core',
+    file: 'src/raft/core/raft-core.ts',
+    find: "(replica.role.kind === 'follower' && !replica.role.held)",
+    replace: "replica.role.kind === 'follower'",
+  },
+  {
     name: 'request-memory-kept',
     bug: 'What a connection had sent of a request when it broke counts against the memory for requests for ever',
     harness: 'cluster',

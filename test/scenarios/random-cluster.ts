@@ -98,6 +98,7 @@ export class RandomCluster {
       [0.5 * random.next(), () => this.#checkQuorum()],
       [random.next(), () => this.#reset()],
       [random.next(), () => this.#refuseAppend()],
+      [0.5 * random.next(), () => this.#campaign()],
     ];
     let sum = 0;
     this.#weights = weighted.map(([weight]) => (sum += weight));
@@ -233,6 +234,12 @@ export class RandomCluster {
     const replica = this.#someone();
     if (replica)
       this.#cluster.step(replica, { kind: 'leaderLost', nowMs: this.#cluster.nowMs, delayMs: this.#random.below(60) });
+  }
+
+  /** Whoever it is and whatever it does then: to be told to campaign is harmless. */
+  #campaign(): void {
+    const replica = this.#someone();
+    if (replica) this.#cluster.step(replica, { kind: 'campaign', nowMs: this.#cluster.nowMs });
   }
 
   #crash(): void {
