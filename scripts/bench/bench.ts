@@ -6,6 +6,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { loadavg, tmpdir } from 'node:os';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { Command, Option } from 'commander';
+import { positiveNumber, wholeNumber } from '../option-values.ts';
 import { CpuGroup } from './cpu-group.ts';
 import { buildFlotilla, FlotillaKind } from './flotilla-system.ts';
 import { GivenKind } from './given-system.ts';
@@ -65,11 +66,15 @@ const options = new Command()
     words,
   )
   .option('--short', 'fewer cells, shorter runs: below 3 minutes without --workload')
-  .option('--rounds <N>', 'rounds; medians are printed (default: 3, with --short 1)', Number)
-  .option('--seconds <N>', 'length of a measured stretch (default: 8, with --short 4)', Number)
-  .option('--warmup-seconds <N>', 'load before each stretch (default: 2, with --short 1)', Number)
-  .option('--again <N>', 'so many runs that were not quiet are done once more (default: 10, with --short 0)', Number)
-  .option('--minutes <N>', 'no run begins after so many minutes; what is left counts as failed', Number)
+  .option('--rounds <N>', 'rounds; medians are printed (default: 3, with --short 1)', wholeNumber(1))
+  .option('--seconds <N>', 'length of a measured stretch (default: 8, with --short 4)', positiveNumber)
+  .option('--warmup-seconds <N>', 'load before each stretch (default: 2, with --short 1)', positiveNumber)
+  .option(
+    '--again <N>',
+    'so many runs that were not quiet are done once more (default: 10, with --short 0)',
+    wholeNumber(0),
+  )
+  .option('--minutes <N>', 'no run begins after so many minutes; what is left counts as failed', positiveNumber)
   .option('--peer-script <PATH>', 'script of the system to compare with; without it only Flotilla is measured')
   .addOption(
     new Option('--peer <VARIANT>', 'as it comes, with an fsync before each acknowledgement, both, or only its tools')
@@ -80,10 +85,10 @@ const options = new Command()
   .option('--property <KEY=VALUE>', 'property of the Flotilla brokers, for experiments; repeatable', words, [])
   .option('--bootstrap <TARGET...>', 'measure clusters that run already: [NAME=]HOST:PORT[,…] of each')
   .option('--pids <LIST...>', 'PID,… of the brokers of each cluster of --bootstrap: adds their CPU time')
-  .option('--replication-factor <N>', 'replicas of the topics', Number, 3)
+  .option('--replication-factor <N>', 'replicas of the topics', wholeNumber(1), 3)
   .option('--directory <PATH>', 'where the clusters have their data (default: a new one among the temporary files)')
-  .option('--port <N>', 'Flotilla uses ports from here to 300 above', Number, 25_000)
-  .option('--peer-port <N>', 'the peer uses ports from here to 400 above', Number, 25_500)
+  .option('--port <N>', 'Flotilla uses ports from here to 300 above', wholeNumber(1024, 65_235), 25_000)
+  .option('--peer-port <N>', 'the peer uses ports from here to 400 above', wholeNumber(1024, 65_135), 25_500)
   .option('--json <FILE>', 'write all figures of all runs, after each run')
   .option('--markdown <FILE>', 'write the tables; into a page with marks only between them')
   .option('--pictures <DIRECTORY>', 'write curves as SVG')
