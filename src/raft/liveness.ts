@@ -9,11 +9,16 @@ import type { LeaderTable } from './leader-table.ts';
 import type { LeadershipList } from './leadership-list.ts';
 import type { Leading } from './leading.ts';
 import type { Peer } from './peer.ts';
-import type { Heartbeat } from './peer-codec.ts';
-import type { LinkDownReason, LinkInfo } from './transport.ts';
+import { type Heartbeat, startPeerMessage } from './peer-codec.ts';
+import { CHANNEL, type Channel, type LinkDownReason, type LinkInfo } from './transport.ts';
 
 /** A link that carried nothing for so many liveness timeouts is ended, in case only this connection is dead. */
 const SILENT_LINK_TIMEOUTS = 5;
+/**
+ * Channels other than control may have nothing to carry for hours, and each has a connection of its own: what breaks there while heartbeats go on (a length that a flipped bit made larger, so that the receiver waits for
+ * bytes that never come; a window that is never opened again) would be noticed by nobody. So they carry an empty message now and then, and one on which nothing arrives ends the link.
+ */
+const QUIET_CHANNELS = [CHANNEL.append, CHANNEL.bulk] as const;
 
 export class Liveness {
   readonly #context: DriverContext;
@@ -23,6 +28,7 @@ export class Liveness {
   readonly #table: LeaderTable;
   readonly #listeners: ((broker: BrokerId, live: boolean) => void)[] = [];
   #nextHeartbeatMs: number;
+  #nextProbeMs: number;
   #ownDiskStalled = false;
 
   constructor(
@@ -38,6 +44,7 @@ export class Liveness {
     this.#following = following;
     this.#table = table;
     this.#nextHeartbeatMs = context.nowMs;
+    this.#nextProbeMs = context.nowMs;
   }
 
   onChanged(listener: (broker: BrokerId, live: boolean) => void): void {
@@ -58,6 +65,7 @@ export class Liveness {
     peer.resetLink();
     peer.link = link;
     peer.lastHeardMs = this.#context.nowMs;
+    peer.channelHeardMs.fill(this.#context.nowMs);
     if (link.session !== peer.session) {
       peer.session = link.session;
       peer.stalled = false;
@@ -89,8 +97,9 @@ export class Liveness {
   }
 
   /** Any valid message is a sign of life. */
-  heard(peer: Peer): void {
+  heard(peer: Peer, channel: Channel): void {
     peer.lastHeardMs = this.#context.nowMs;
+    peer.channelHeardMs[channel] = this.#context.nowMs;
     if (peer.live || peer.link === undefined) return;
     peer.live = true;
     this.#following.peerBack(peer);
@@ -123,7 +132,7 @@ export class Liveness {
       if (peer.link !== undefined && silentMs > SILENT_LINK_TIMEOUTS * config.livenessTimeoutMs) {
         peer.lastHeardMs = nowMs;
         transport.reset(peer.brokerId, 'Nothing was heard over the link');
-      }
+      } else if (peer.link !== undefined) this.#checkChannels(peer);
     }
     const stalled = storage.oldestFlushWaitMs() > config.flushWaitMaxMs;
     if (stalled !== this.#ownDiskStalled) {
@@ -134,6 +143,23 @@ export class Liveness {
     if (nowMs >= this.#nextHeartbeatMs) {
       this.#nextHeartbeatMs = nowMs + config.heartbeatIntervalMs;
       for (const peer of this.#context.peers.values()) peer.heartbeatDue = true;
+    }
+    if (nowMs < this.#nextProbeMs) return;
+    this.#nextProbeMs = nowMs + config.livenessTimeoutMs;
+    for (const peer of this.#context.peers.values()) {
+      if (peer.link === undefined) continue;
+      // A channel without room has something that will arrive, or is what the peer finds out.
+      for (const channel of QUIET_CHANNELS) transport.send(peer.brokerId, channel, startPeerMessage().finish());
+    }
+  }
+
+  #checkChannels(peer: Peer): void {
+    const { nowMs, config } = this.#context;
+    for (const channel of QUIET_CHANNELS) {
+      if (nowMs - peer.channelHeardMs[channel] <= config.channelSilenceMaxMs) continue;
+      peer.channelHeardMs.fill(nowMs);
+      this.#context.resetLink(peer, `Nothing arrives on its channel ${channel}, although heartbeats do`);
+      return;
     }
   }
 

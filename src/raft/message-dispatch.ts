@@ -58,7 +58,7 @@ export class MessageDispatch {
     }
     this.#context.metrics.messagesReceived++;
     this.#context.metrics.bytesReceived += inbound.bytes.length;
-    this.#parts.liveness.heard(peer);
+    this.#parts.liveness.heard(peer, inbound.channel);
     for (const item of items) if (!this.#item(peer, item)) return;
   }
 

@@ -20,6 +20,8 @@ export class Peer {
   /** Heard within the liveness timeout and not refused (DECISIONS L1, L4). */
   live = false;
   lastHeardMs = Number.NEGATIVE_INFINITY;
+  /** When something arrived on each channel, by channel, in this life of the link. */
+  readonly channelHeardMs: [control: number, append: number, bulk: number] = [0, 0, 0];
   /** Its disk stalls: not fit to lead or to count (DECISIONS W11). */
   stalled = false;
   diskFull = false;

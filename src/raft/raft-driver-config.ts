@@ -5,6 +5,8 @@ export interface RaftDriverConfig {
   readonly heartbeatIntervalMs: number;
   /** A peer that was silent for so long is dead (DECISIONS L1). */
   readonly livenessTimeoutMs: number;
+  /** A channel of a link on which nothing arrived for so long does not work, and the link is ended. Long enough for the largest message on a slow line. */
+  readonly channelSilenceMaxMs: number;
   /** Survivors of a dead leader start their elections one after the other, this far apart (DECISIONS L4). */
   readonly rankDelayMs: number;
   /** The same where nobody leads because all were started together: others wait longer for the preferred leader, which may still be on its way. */
@@ -68,6 +70,7 @@ export const RAFT_DRIVER_DEFAULTS: RaftDriverConfig = {
   electionTimeoutMs: 1_000,
   heartbeatIntervalMs: 150,
   livenessTimeoutMs: 1_000,
+  channelSilenceMaxMs: 30_000,
   rankDelayMs: 50,
   leaderlessRankDelayMs: 150,
   steppedDownDelayMs: 150,

@@ -1,7 +1,7 @@
 /** Seeds of the simulation; `npm run simulate -- --help` says how. */
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { commaList, positiveNumber, seedRange, wholeNumber } from '../../scripts/option-values.ts';
-import { CLUSTER_FAULTS, LATER_FAULTS } from './cluster/cluster-plan.ts';
+import { CLUSTER_FAULTS } from './cluster/cluster-plan.ts';
 import type { PlanLimits } from './cluster/plan-limits.ts';
 import { runCluster } from './cluster/run-cluster.ts';
 import { serveSeeds, WORKER_OPTION } from './cluster/seed-workers.ts';
@@ -120,7 +120,7 @@ function limitsGiven(): PlanLimits {
 
 function faultList(text: string): readonly string[] {
   if (text === 'none') return [];
-  const known: readonly string[] = [...CLUSTER_FAULTS, ...LATER_FAULTS];
+  const known: readonly string[] = CLUSTER_FAULTS;
   for (const fault of commaList(text)) {
     if (!known.includes(fault)) throw new InvalidArgumentError(`"${fault}" is none of ${known.join(', ')}.`);
   }

@@ -36,6 +36,7 @@ class Lane {
   readonly lastReadyMs = new Array<number>(CHANNELS).fill(0);
   readonly pumping = new Array<boolean>(CHANNELS).fill(false);
   readonly refused = new Array<boolean>(CHANNELS).fill(false);
+  readonly muted = new Array<boolean>(CHANNELS).fill(false);
 
   constructor(from: BrokerId, to: BrokerId) {
     this.from = from;
@@ -182,6 +183,15 @@ export class SimulatedNetwork {
       this.#processes.get(self)?.deliverDown(peer, 'broken', this.random.next());
     }
     this.#redial(pair, 1 + this.random.next() * 5);
+  }
+
+  /** What is sent on this channel from now on does not arrive until the link is made anew, and nobody is told. False if there is no link, or it does so already. */
+  muteChannel(from: BrokerId, to: BrokerId, channel: Channel): boolean {
+    const lanes = this.#pair(from, to).life?.lanes;
+    const lane = lanes?.find((each) => each.from === from);
+    if (lane === undefined || lane.muted[channel]) return false;
+    lane.muted[channel] = true;
+    return true;
   }
 
   // -------------------------------------------------------------- links
@@ -333,6 +343,10 @@ export class SimulatedNetwork {
       const message = lane.queues[channel]!.shift();
       if (message === undefined) return;
       lane.queuedBytes[channel]! -= message.bytes.length;
+      if (lane.muted[channel]) {
+        this.#pump(pair, life, lane, channel);
+        return;
+      }
       this.messages++;
       this.#hash.number(lane.from).number(lane.to).number(channel).bytes(message.bytes).number(this.time.now);
       this.#processes.get(lane.to)?.deliverMessage(lane.from, life.number, channel as Channel, message.bytes);

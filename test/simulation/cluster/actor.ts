@@ -1,4 +1,5 @@
 /** What all simulated clients share: a client of their own, the history, and when to stop. */
+import type { ClusterPlan } from './cluster-plan.ts';
 import type { ClusterTruth } from './cluster-truth.ts';
 import type { SimulatedHistory } from './simulated-history.ts';
 import type { VirtualClient } from './virtual-client.ts';
@@ -9,6 +10,7 @@ export interface ActorContext {
   /** Milliseconds between two things it does, on average. Changes with the tempo of the run. */
   readonly paceMs: number;
   readonly truth: ClusterTruth;
+  readonly plan: Pick<ClusterPlan, 'commitNoteBytes' | 'newProducers'>;
 }
 
 /** Longest sleep before a look at whether the tempo is another one. */

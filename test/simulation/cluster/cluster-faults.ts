@@ -2,6 +2,7 @@
 
 import { CONSUMER_OFFSETS_TOPIC } from '../../../src/broker/groups/group-coordinator.ts';
 import type { RaftGroup } from '../../../src/raft/raft-group.ts';
+import { CHANNEL } from '../../../src/raft/transport.ts';
 import { type BrokerId, type GroupId, METADATA_GROUP_ID, brokerId as toBrokerId } from '../../../src/std/brands.ts';
 import { DiskError } from '../../../src/std/disk.ts';
 import type { SeededRandom } from '../../../src/std/seeded-random.ts';
@@ -9,8 +10,15 @@ import type { SimulatedTime } from '../simulated-clock.ts';
 import type { SimulatedNetwork } from '../simulated-network.ts';
 import type { ClusterFault, ClusterPlan } from './cluster-plan.ts';
 import type { ClusterWorkload } from './cluster-workload.ts';
-import { type Damage, flipBitsInPartitions, flipBitsInWal, misdirectedWrite, staleSectors } from './disk-damage.ts';
-import { FAILPOINTS } from './failpoints.ts';
+import {
+  type Damage,
+  flipBitsInPartitions,
+  flipBitsInWal,
+  loseFiles,
+  misdirectedWrite,
+  staleSectors,
+} from './disk-damage.ts';
+import { FAILPOINTS, FIRST_START_FAILPOINTS, RARE_FAILPOINTS } from './failpoints.ts';
 import { imageOf } from './node-image.ts';
 import { reassign } from './reassignments.ts';
 import type { SimulatedClientNetwork } from './simulated-client-network.ts';
@@ -342,13 +350,16 @@ export class ClusterFaults {
         return this.#damage(node, staleSectors);
       case 'misdirectedWrites':
         return this.#damage(node, misdirectedWrite);
+      case 'loseFiles':
+        return this.#damage(node, loseFiles);
       case 'wipe':
         return this.#wipe(node);
       case 'amnesia':
         return this.#amnesia();
       case 'killAtFailpoint':
-        if (node.state === 'down' || node.state === 'paused') return false;
-        node.haltAt = random.pick(FAILPOINTS);
+        if (node.state === 'paused') return false;
+        // Of a node that is down: in its next start.
+        node.haltAt = random.pick(random.chance(0.5) ? RARE_FAILPOINTS : FAILPOINTS);
         return false;
       case 'killOnCommit':
       case 'killOnGeneration':
@@ -371,6 +382,8 @@ export class ClusterFaults {
       case 'corruptWire':
         this.#wire.corruptNext(some);
         return false;
+      case 'muteChannel':
+        return node !== other && network.muteChannel(some, another, random.pick([CHANNEL.append, CHANNEL.bulk]));
       case 'longSlowDisk':
         node.slowDiskMs = random.pick([20, 100]);
         this.#later(20_000, () => {
@@ -419,11 +432,13 @@ export class ClusterFaults {
   // -------------------------------------------------------------- lost and damaged stores
 
   #wipe(node: SimulatedNode, restarts = true): boolean {
-    const { random, willEnd } = this.#options;
+    const { plan, random, willEnd } = this.#options;
     if (!this.#losses.mayLose(node)) return false;
     willEnd(node);
     node.wipe(random);
     this.#losses.lost(node);
+    if (plan.faults.includes('killAtFailpoint') && random.chance(0.5))
+      node.haltAt = random.pick(FIRST_START_FAILPOINTS);
     this.#failing.delete(node);
     if (restarts) this.#restartLater(node);
     return true;

@@ -2,7 +2,7 @@
 import type { BrokerConfig } from '../../../src/broker/config/broker-config.ts';
 import type { SeededRandom } from '../../../src/std/seeded-random.ts';
 
-export const CLUSTER_FAULTS = [
+const FAULTS = [
   'kill',
   'powerLoss',
   'killInDiskOperation',
@@ -26,7 +26,7 @@ export const CLUSTER_FAULTS = [
   'wipe',
 ] as const;
 /** Drawn last, so that older seeds stay what they were. */
-export const LATER_FAULTS = [
+const LATER_FAULTS = [
   'damageWal',
   'fullDisk',
   'pauseIsolated',
@@ -44,7 +44,10 @@ export const LATER_FAULTS = [
   'recreateIsolated',
   'deleteRecords',
 ] as const;
-export type ClusterFault = (typeof CLUSTER_FAULTS)[number] | (typeof LATER_FAULTS)[number];
+/** Drawn after all that a plan has. */
+const LATEST_FAULTS = ['loseFiles', 'muteChannel'] as const;
+export const CLUSTER_FAULTS = [...FAULTS, ...LATER_FAULTS, ...LATEST_FAULTS] as const;
+export type ClusterFault = (typeof CLUSTER_FAULTS)[number];
 
 export interface ClusterPlan {
   readonly brokers: number;
@@ -78,6 +81,10 @@ export interface ClusterPlan {
   readonly trims: boolean;
   /** How fast the clocks of each broker run; 1 is right. */
   readonly clockRates: readonly number[];
+  /** Length of what a consumer says beside each offset that it commits; 0: nothing. With long ones a coordinator's state does not fit into a frame of the WAL. */
+  readonly commitNoteBytes: number;
+  /** Share of the batches before which an idempotent producer begins anew, so that partitions know many of them. */
+  readonly newProducers: number;
 }
 
 /** Brokers whose stores may be lost or damaged at a time: a minority of every group. */
@@ -113,7 +120,7 @@ export function drawPlan(random: SeededRandom): ClusterPlan {
   const electionMs = random.pick([300, 1_000]);
   const heartbeatMs = random.pick([50, 100]);
   const segmentBytes = KIB * random.pick([128, 256]);
-  const faults = CLUSTER_FAULTS.filter(() => random.chance(0.35));
+  const faults = FAULTS.filter(() => random.chance(0.35));
   const plan = {
     brokers,
     voters,
@@ -131,7 +138,6 @@ export function drawPlan(random: SeededRandom): ClusterPlan {
       'log.retention.check.interval.ms': '1000',
       'scrub.interval.ms': '5000',
       'offsets.retention.check.interval.ms': '1000',
-      'disk.reserve.bytes': '0',
       'disk.free.min.bytes': `${64 * KIB}`,
       'shutdown.transfer.timeout.ms': '1000',
     },
@@ -173,14 +179,19 @@ export function drawPlan(random: SeededRandom): ClusterPlan {
   const trims = random.chance(0.4) || laterFaults.includes('deleteRecords');
   const clockRates = Array.from({ length: brokers }, () => 1 + drift * (2 * random.next() - 1));
   const replicationFactor = voters.length === 5 && random.chance(FIVE_REPLICAS) ? 5 : Math.min(3, brokers);
+  const latestFaults = LATEST_FAULTS.filter(() => random.chance(0.3));
+  const reserveBytes = KIB * random.pick([0, 0, 128]);
+  const commitNoteBytes = random.pick([0, 0, 1_500]);
+  const newProducers = random.pick([0, 0, 0.5]);
   return {
     ...plan,
     replicationFactor,
-    faults: [...faults, ...laterFaults],
+    faults: [...faults, ...laterFaults, ...latestFaults],
     properties: {
       ...plan.properties,
       'default.replication.factor': `${replicationFactor}`,
       'offsets.topic.replication.factor': `${replicationFactor}`,
+      'disk.reserve.bytes': `${reserveBytes}`,
       ...(isLong ? SLOW_BEAT : {}),
     },
     chaosMs: isLong ? Math.min(chaosMs, LONG_RUN_CHAOS_MS) : chaosMs,
@@ -189,5 +200,7 @@ export function drawPlan(random: SeededRandom): ClusterPlan {
     compresses,
     trims,
     clockRates,
+    commitNoteBytes,
+    newProducers,
   };
 }

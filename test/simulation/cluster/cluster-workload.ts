@@ -465,6 +465,7 @@ export class ClusterWorkload {
       client,
       history,
       truth,
+      plan,
       get paceMs() {
         return paceMs * tempo.scale;
       },

@@ -37,8 +37,6 @@ export const RECOVERY_LINES = [
   'Space is short: produce is refused until there is more',
   'There is space again: produce goes on',
   'A catch-up ended without effect',
-  'A catch-up was refused',
-  'Stopping: leaderships move away first',
 ] as const;
 /** What a broker says only of what its disk lost or changed; one whose disk keeps its promises never does. */
 const DAMAGE_LINES: ReadonlySet<string> = new Set([

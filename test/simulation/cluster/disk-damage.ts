@@ -25,6 +25,17 @@ export const flipBitsInPartitions: Damage = (disk, random) => {
   return flip(disk, path, disk.readBytes(path).length, random.pick([1, 1, 5]), random);
 };
 
+/** A partition's files vanish: one, or all that a replica has. */
+export const loseFiles: Damage = (disk, random) => {
+  const paths = pathsIn(disk, PARTITIONS);
+  if (paths.length === 0) return undefined;
+  const path = random.pick(paths);
+  const directory = path.slice(0, path.lastIndexOf('/') + 1);
+  const gone = random.chance(0.5) ? [path] : pathsIn(disk, directory);
+  for (const each of gone) disk.loseFile(each);
+  return `${gone.join(', ')} vanish`;
+};
+
 /** The disk said that it wrote and did not. */
 export const staleSectors: Damage = (disk, random) => {
   const paths = random.pick([olderSegments(disk), pathsIn(disk, PARTITIONS)]);

@@ -18,8 +18,12 @@ export const FAILPOINTS: readonly string[] = [
   'peer.sync',
   'peer.write',
   'state.makeDirectory',
+  'state.open',
   'state.removeDirectory',
+  'state.removeFile',
+  'state.sync',
   'state.syncDirectory',
+  'state.write',
   'topics.syncDirectory',
   'wal.makeDirectory',
   'wal.open',
@@ -29,4 +33,31 @@ export const FAILPOINTS: readonly string[] = [
   'wal.sync',
   'wal.syncDirectory',
   'wal.write',
+];
+
+/** Those that are hardly ever met by who waits for one of all. */
+export const RARE_FAILPOINTS: readonly string[] = [
+  'index.open',
+  'index.sync',
+  'index.write',
+  'log.removeFile',
+  'log.truncate',
+  'meta.rename',
+  'meta.sync',
+  'meta.truncate',
+  'meta.write',
+  'state.open',
+  'state.removeDirectory',
+  'state.removeFile',
+  'state.sync',
+  'state.write',
+  'wal.removeFile',
+];
+
+/** What a store does once in its life. */
+export const FIRST_START_FAILPOINTS: readonly string[] = [
+  'wal.makeDirectory',
+  'meta.write',
+  'meta.sync',
+  'meta.rename',
 ];

@@ -7,6 +7,7 @@ import { offsetCommitApi } from '../../../src/kafka-protocol/messages/offset-com
 import { offsetFetchApi } from '../../../src/kafka-protocol/messages/offset-fetch.ts';
 import { syncGroupApi } from '../../../src/kafka-protocol/messages/sync-group.ts';
 import { nameOfCode, outcomeOfCode } from '../../chaos/clients/outcome.ts';
+import { Violation } from '../raft-oracle.ts';
 import { Actor, type ActorContext } from './actor.ts';
 import { Poller, QUESTIONS_MAX } from './partition-reader.ts';
 import { type Key, ProcessPool } from './simulated-history.ts';
@@ -66,7 +67,9 @@ class GroupOffsets {
           topics: [
             {
               name: topic,
-              partitions: [{ partitionIndex: partition, committedOffset: offset, committedMetadata: null }],
+              partitions: [
+                { partitionIndex: partition, committedOffset: offset, committedMetadata: this.#noteOf(offset) },
+              ],
             },
           ],
         },
@@ -109,18 +112,29 @@ class GroupOffsets {
       );
       const found = answer.topics[0]?.partitions[0];
       if (answer.errorCode === 0 && found?.errorCode === 0) {
+        const note = found.committedOffset < 0 ? null : this.#noteOf(found.committedOffset);
+        if ((found.metadata ?? '') !== (note ?? '')) {
+          throw new Violation(`Offset ${found.committedOffset} of group ${group} has the note of another commit`);
+        }
         history.client(process, 'ok', 'committed', { group, offsets: { [key]: found.committedOffset } });
         this.#processes.giveBack(process);
         return found.committedOffset;
       }
       reason = nameOfCode(answer.errorCode === 0 ? (found?.errorCode ?? -1) : answer.errorCode);
     } catch (error) {
+      if (error instanceof Violation) throw error;
       reason = (error as Error).message;
     }
     history.client(process, 'fail', 'committed', { group, offsets: {} }, { error: [reason] });
     this.#processes.giveBack(process);
     this.#coordinator.lose();
     return undefined;
+  }
+
+  /** What is said beside an offset: tells whether both come from one commit. */
+  #noteOf(offset: number): string | null {
+    const { commitNoteBytes } = this.#context.plan;
+    return commitNoteBytes === 0 ? null : `${offset} `.padEnd(commitNoteBytes, '.');
   }
 
   close(): void {

@@ -1,5 +1,5 @@
 /** Runs seeds of the whole-cluster simulation and says how far they got: progress, faults by kind, what the production code went through, and for a failure its story and how to see it again. */
-import { CLUSTER_FAULTS, LATER_FAULTS } from './cluster-plan.ts';
+import { CLUSTER_FAULTS } from './cluster-plan.ts';
 import { ClusterSimulation } from './cluster-simulation.ts';
 import { CONFLICT, RECOVERY_LINES, ROLE_CHANGES } from './coverage.ts';
 import { FAILPOINTS } from './failpoints.ts';
@@ -119,7 +119,7 @@ function printCoverage({ data }: RunTotals): void {
     Object.fromEntries(names.map((name) => [name, counts[name] ?? 0]));
   const counters = Object.fromEntries(Object.entries(coverage).filter(([name]) => /^[a-z]+\.\w+$/.test(name)));
   const tables = {
-    'faults that took effect': some([...CLUSTER_FAULTS, ...LATER_FAULTS], faults),
+    'faults that took effect': some(CLUSTER_FAULTS, faults),
     'operations of disks in which a broker died': some(
       FAILPOINTS.map((name) => `kill at ${name}`),
       faults,

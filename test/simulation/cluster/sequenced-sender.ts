@@ -81,7 +81,10 @@ export class SequencedSender extends Actor {
   }
 
   async #prepare(): Promise<boolean> {
-    if (this.#identity !== undefined) return true;
+    const { plan, client } = this.context;
+    const beginsAnew =
+      plan.newProducers > 0 && this.#open.length === 0 && client.options.random.chance(plan.newProducers);
+    if (this.#identity !== undefined && !beginsAnew) return true;
     const answer = await this.context.client.ask(initProducerIdApi, 1, {
       transactionalId: null,
       transactionTimeoutMs: 60_000,

@@ -15,6 +15,7 @@ const LOSSES: ReadonlySet<ClusterFault> = new Set([
   'damageFiles',
   'staleSectors',
   'misdirectedWrites',
+  'loseFiles',
 ]);
 
 export class StoreLosses {
