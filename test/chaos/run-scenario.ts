@@ -192,7 +192,7 @@ export async function runScenario(options: RunOptions): Promise<RunResult> {
   const { lateAnswers } = verdict.statistics;
   if (lateAnswers > 0)
     notes.push(
-      `${lateAnswers} times kafkajs gave a consumer what it had kept for so long that it had given it later records before`,
+      `${lateAnswers} times kafkajs gave a consumer what it had asked for from behind records that it had given it before`,
     );
   const measurement = measure(recorder.events, faults, stalls);
   for (const { key, spans } of measurement.partitions.slice(0, PARTITIONS)) {

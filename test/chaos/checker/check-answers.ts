@@ -51,7 +51,7 @@ export function checkAnswers(
 function checkHighWatermarks(operations: readonly Operation[], findings: Findings): void {
   const highest = new Map<string, number>();
   for (const { f, process, completion } of operations) {
-    if (f !== 'poll' || completion?.highWatermarks === undefined || completion.buffered) continue;
+    if (f !== 'poll' || completion?.highWatermarks === undefined) continue;
     for (const [key, highWatermark] of Object.entries(completion.highWatermarks)) {
       const id = `${process}/${key}`;
       const before = highest.get(id) ?? -1;

@@ -445,26 +445,25 @@ describe('checkHistory()', () => {
     expect(jump.kinds).toEqual([]);
   });
 
-  it('tells an answer that a client had kept from one that a broker gave too late', () => {
-    const told = (highWatermark: number) => ({ buffered: true as const, highWatermarks: { 7: highWatermark } });
+  it('tells an answer that a client asked for from behind from one that a broker gave from behind', () => {
+    const told = (asked: number) => ({ asked: { 7: asked } });
     const records = [
       [0, 10],
       [1, 11],
       [2, 12],
     ] as const;
-    const again = (highWatermark: number) =>
+    const again = (asked: number) =>
       story()
         .sent(1, 10, 0)
         .sent(1, 11, 1)
         .sent(1, 12, 2)
-        .polled(2, records.slice(0, 2), told(2))
-        .polled(2, records.slice(0, 1), told(highWatermark))
-        .polled(2, records.slice(2), told(3))
+        .polled(2, records.slice(0, 2), told(0))
+        .polled(2, records.slice(0, 1), told(asked))
+        .polled(2, records.slice(2), told(2))
         .finally(records);
-    const kept = checkHistory(again(1).events);
+    const kept = checkHistory(again(0).events);
     expect(kept.counts).toEqual({});
     expect(kept.statistics.lateAnswers).toBe(1);
-    // The broker knew of offset 1 when it answered: the client had it already.
     const given = checkHistory(again(2).events);
     expect(given.counts).toEqual({ 'nonmonotonic-poll': 1, 'poll-skip': 1 });
     expect(given.statistics.lateAnswers).toBe(0);

@@ -4,7 +4,7 @@ import { type Operation, placed, polled } from '../history/operation.ts';
 import type { Observations } from './observations.ts';
 import type { Findings } from './violation.ts';
 
-/** Returns how many answers a client had kept back until they were older than what it gave before; no broker can be blamed for their place. */
+/** Returns how many answers had been asked for from behind what their client had given before; no broker can be blamed for their place. */
 export function checkOrder(operations: readonly Operation[], observations: Observations, findings: Findings): number {
   const lateAnswers = checkPolls(operations, observations, findings);
   checkSends(operations, findings);
@@ -31,8 +31,8 @@ function checkPolls(operations: readonly Operation[], observations: Observations
     for (const { key, records } of polled(operation)) {
       const { rank, order, mayBeDeletedBelow } = observations.get(key)!;
       let previous = position.get(key);
-      // The log ended at or before what this client had been given already: a broker said this earlier.
-      if (at.buffered && previous !== undefined && at.highWatermarks![key]! <= previous) {
+      // The client asked for what it had already, or earlier than that: two of its fetches began at one place, or one outlived a rebalance.
+      if (previous !== undefined && at.asked !== undefined && at.asked[key]! <= previous) {
         lateAnswers++;
         continue;
       }

@@ -47,8 +47,8 @@ export interface Attributes {
   readonly sequence?: readonly [producer: string, number: number];
   /** High watermarks that came with a poll. */
   readonly highWatermarks?: OffsetsByKey;
-  /** The client keeps answers of brokers and gives them to its application when it likes: a poll may be older than one that came before it. Its high watermark tells. */
-  readonly buffered?: true;
+  /** From where on a client asked for what it polled that does not only go forward: kafkajs may fetch the same records twice at a time, and keeps answers over a rebalance. */
+  readonly asked?: OffsetsByKey;
   /** Group in whose name is assigned or polled. */
   readonly group?: string;
   /** Part of the reading of everything at the end. */
