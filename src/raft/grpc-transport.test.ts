@@ -22,7 +22,7 @@ import { PeerEndpoint } from './grpc/peer-endpoint.ts';
 import type { PeerSecurity } from './grpc/peer-security.ts';
 import { GrpcTransport, type GrpcTransportOptions } from './grpc-transport.ts';
 import type { PeerSessions, StoreStart } from './peer-sessions.ts';
-import { CHANNEL, type PeerAddress } from './transport.ts';
+import { CHANNEL, type Channel, type PeerAddress } from './transport.ts';
 
 const timers: Timers = {
   after(delayMs, callback) {
@@ -360,6 +360,26 @@ describe('GrpcTransport', () => {
     proxy.close();
   });
 
+  it('cannot tell a channel on which a length was changed from one that carries nothing: the link stays up, and liveness has to notice (liveness.ts)', async () => {
+    const proxy = await LossyProxy.listen(world.portOf(3), world.portOf(2));
+    const a = await world.start(1);
+    a.transport.setPeers([{ brokerId: brokerId(2), host: '127.0.0.1', port: world.portOf(3) }]);
+    const b = await world.start(2);
+    await until(() => bothUp(a, b));
+    const send = (channel: Channel): boolean => a.transport.send(b.id, channel, [new Uint8Array(100)]);
+    send(CHANNEL.append);
+    await until(() => messagesOf(b, 1, CHANNEL.append).length === 1);
+    proxy.changeLength = true;
+    send(CHANNEL.append);
+    await until(() => !proxy.changeLength);
+    for (let messages = 0; messages < 20; messages++) send(CHANNEL.append);
+    send(CHANNEL.control);
+    await until(() => messagesOf(b, 1, CHANNEL.control).length === 1);
+    expect(messagesOf(b, 1, CHANNEL.append)).toHaveLength(1);
+    expect(bothUp(a, b)).toBe(true);
+    proxy.close();
+  });
+
   describe('with mutual TLS', () => {
     const secure: Changes = { security: { tls: BROKER_TLS } };
 
@@ -534,12 +554,20 @@ describe('GrpcTransport', () => {
   });
 });
 
-/** Forwards connections; counts those that carry bytes (a probe carries none) and can hide their ends from the other side. */
+/** HTTP/2's type of frame, in its header of nine bytes, and behind that gRPC's header: a flag and the length of the message. */
+const FRAME_TYPE_AT = 3;
+const DATA_FRAME = 0;
+/** A bit there stands for a mebibyte. */
+const LENGTH_AT = 9 + 1 + 1;
+
+/** Forwards connections; counts those that carry bytes (a probe carries none), can hide their ends from the other side, and can make a message longer than it is. */
 class LossyProxy {
   readonly #server: Server;
   readonly #clients = new Set<Socket>();
   readonly #all: Socket[] = [];
   hideEnds = false;
+  /** Of the next message to the server. */
+  changeLength = false;
 
   private constructor(server: Server) {
     this.#server = server;
@@ -553,7 +581,13 @@ class LossyProxy {
       proxy.#all.push(client, upstream);
       for (const socket of [client, upstream]) socket.on('error', () => {});
       client.once('data', () => proxy.#clients.add(client));
-      client.on('data', (chunk) => upstream.write(chunk));
+      client.on('data', (chunk) => {
+        if (proxy.changeLength && chunk[FRAME_TYPE_AT] === DATA_FRAME) {
+          proxy.changeLength = false;
+          chunk[LENGTH_AT] = chunk[LENGTH_AT]! ^ 0x10;
+        }
+        upstream.write(chunk);
+      });
       upstream.on('data', (chunk) => client.write(chunk));
       client.on('close', () => {
         proxy.#clients.delete(client);

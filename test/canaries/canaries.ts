@@ -438,6 +438,14 @@ export const CANARIES: readonly Canary[] = [
     replace: "replica.role.kind === 'follower'",
   },
   {
+    name: 'silent-channel-unnoticed',
+    bug: 'Heartbeats arrive, and the channel beside them that brings the entries does not: nobody makes the link anew (found by corrupt-network)',
+    harness: 'cluster',
+    file: 'src/raft/liveness.ts',
+    find: ' else if (peer.link !== undefined) this.#checkChannels(peer);',
+    replace: '\n      void this.#checkChannels;',
+  },
+  {
     name: 'request-memory-kept',
     bug: 'What a connection had sent of a request when it broke counts against the memory for requests for ever',
     harness: 'cluster',
