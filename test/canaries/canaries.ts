@@ -34,6 +34,20 @@ const PROBE_FROM_THE_BEGINNING: Edit = {
   replace: 'this.becomeProbe();',
 };
 
+/** Who is told to campaign forgets the leader that was announced to it, as it did once. Today it keeps it, so that it knows whose catch-up it takes. */
+const LEAVES_ANNOUNCED_LEADER: readonly Edit[] = [
+  {
+    file: 'src/raft/core/raft-core.ts',
+    find: "(replica.role.kind === 'follower' && !replica.role.held)",
+    replace: "replica.role.kind === 'follower'",
+  },
+  {
+    file: 'src/raft/core/election.ts',
+    find: "kind === 'candidate' || replica.role.kind !== 'follower' || !replica.role.held,",
+    replace: 'true,',
+  },
+];
+
 export const CANARIES: readonly Canary[] = [
   {
     name: 'commit-older-term',
@@ -401,6 +415,7 @@ export const CANARIES: readonly Canary[] = [
     file: 'src/raft/catch-up-receiver.ts',
     find: '    if (replica !== undefined) this.#followAgain(peer, replica, item);\n',
     replace: '    void this.#followAgain;\n',
+    also: LEAVES_ANNOUNCED_LEADER,
   },
   {
     name: 'catch-up-outlives-office',
