@@ -6,6 +6,7 @@
 import { brokerId as toBrokerId } from '../../src/std/brands.ts';
 import { crc32c } from '../../src/std/crc32c.ts';
 import { SeededRandom } from '../../src/std/seeded-random.ts';
+import { freshBufferPool } from './fresh-buffer-pool.ts';
 import { RAFT_FAULTS, RaftFaults } from './raft-faults.ts';
 import { RaftOracle, Violation } from './raft-oracle.ts';
 import type { RaftStage } from './raft-stage.ts';
@@ -126,6 +127,7 @@ export class RaftSimulation {
 
   /** Runs the seed to its end. Rejects with what went wrong. */
   async run(): Promise<SimulationResult> {
+    freshBufferPool();
     try {
       return await this.#run();
     } catch (error) {

@@ -9,6 +9,7 @@ import { crc32c } from '../../../src/std/crc32c.ts';
 import { SeededRandom } from '../../../src/std/seeded-random.ts';
 import { checkHistory, type Verdict } from '../../chaos/checker/check-history.ts';
 import { Mark } from '../../chaos/history/history.ts';
+import { freshBufferPool } from '../fresh-buffer-pool.ts';
 import { Violation } from '../raft-oracle.ts';
 import { SimulatedTime } from '../simulated-clock.ts';
 import { SimulatedNetwork } from '../simulated-network.ts';
@@ -165,6 +166,7 @@ export class ClusterSimulation {
 
   /** Runs the seed to its end. Rejects with a {@link SimulationFailure}. */
   async run(): Promise<ClusterResult> {
+    freshBufferPool();
     const unhandled = (error: unknown): void => this.#faults.unhandled(error);
     process.on('unhandledRejection', unhandled);
     try {
