@@ -1,18 +1,11 @@
 /** Runs seeds of a scenario that is smaller than a cluster, one after the other in this process, and says how far they got. */
 import type { PlainResult, PlainScenario } from './plain-scenarios.ts';
+import type { RunRange } from './run-range.ts';
 
-export interface PlainRunOptions {
+export interface PlainRunOptions extends RunRange {
   readonly scenario: PlainScenario;
   /** How the scenario is chosen on the command line. */
   readonly name: string;
-  readonly first: number;
-  /** Infinity with `minutes`. */
-  readonly last: number;
-  readonly minutes: number | undefined;
-  readonly trace: boolean;
-  /** Every so many seeds one is run a second time and must do exactly the same. */
-  readonly repeatEvery: number;
-  readonly keepGoing: boolean;
 }
 
 const REPORT_EVERY_MS = 30_000;

@@ -1,4 +1,5 @@
 /** Runs seeds of the whole-cluster simulation and says how far they got: progress, faults by kind, what the production code went through, and for a failure its story and how to see it again. */
+import type { RunRange } from '../run-range.ts';
 import { CLUSTER_FAULTS } from './cluster-plan.ts';
 import { ClusterSimulation } from './cluster-simulation.ts';
 import { CONFLICT, RECOVERY_LINES, ROLE_CHANGES } from './coverage.ts';
@@ -9,15 +10,7 @@ import { runSeed, type SeedOutcome, type SeedTask } from './seed-outcome.ts';
 import { runInProcesses } from './seed-workers.ts';
 import { shrinkPlan } from './shrink-plan.ts';
 
-export interface ClusterRunOptions {
-  readonly first: number;
-  /** Infinity with `minutes`. */
-  readonly last: number;
-  readonly minutes: number | undefined;
-  readonly trace: boolean;
-  /** Every so many seeds one is run a second time and must do exactly the same. */
-  readonly repeatEvery: number;
-  readonly keepGoing: boolean;
+export interface ClusterRunOptions extends RunRange {
   /** A file in which runs add up, and from which they go on. */
   readonly totalsPath: string | undefined;
   /** Stands in the totals; the one that is checked out if not given. */
