@@ -179,7 +179,6 @@ export class BrokerProcess {
   }
 }
 
-/** The message of a JSON log line of at least error level. */
 /** What a broker's log says last of why it ended: an error, or plain text, as the sentence of one that does not start is; undefined if there is neither. */
 export function lastReason(log: string): string | undefined {
   for (const line of log.split('\n').reverse()) {

@@ -35,18 +35,16 @@ const PROBE_FROM_THE_BEGINNING: Edit = {
 };
 
 /** Who is told to campaign forgets the leader that was announced to it, as it did once. Today it keeps it, so that it knows whose catch-up it takes. */
-const LEAVES_ANNOUNCED_LEADER: readonly Edit[] = [
-  {
-    file: 'src/raft/core/raft-core.ts',
-    find: "(replica.role.kind === 'follower' && !replica.role.held)",
-    replace: "replica.role.kind === 'follower'",
-  },
-  {
-    file: 'src/raft/core/election.ts',
-    find: "kind === 'candidate' || replica.role.kind !== 'follower' || !replica.role.held,",
-    replace: 'true,',
-  },
-];
+const LEAVES_ANNOUNCED_LEADER: Edit = {
+  file: 'src/raft/core/raft-core.ts',
+  find: "(replica.role.kind === 'follower' && !replica.role.held)",
+  replace: "replica.role.kind === 'follower'",
+};
+const MAY_LEAVE_ANNOUNCED_LEADER: Edit = {
+  file: 'src/raft/core/election.ts',
+  find: "kind === 'candidate' || replica.role.kind !== 'follower' || !replica.role.held,",
+  replace: 'true,',
+};
 
 export const CANARIES: readonly Canary[] = [
   {
@@ -415,7 +413,7 @@ export const CANARIES: readonly Canary[] = [
     file: 'src/raft/catch-up-receiver.ts',
     find: '    if (replica !== undefined) this.#followAgain(peer, replica, item);\n',
     replace: '    void this.#followAgain;\n',
-    also: LEAVES_ANNOUNCED_LEADER,
+    also: [LEAVES_ANNOUNCED_LEADER, MAY_LEAVE_ANNOUNCED_LEADER],
   },
   {
     name: 'catch-up-outlives-office',
@@ -448,9 +446,7 @@ export const CANARIES: readonly Canary[] = [
     name: 'campaign-leaves-leader',
     bug: 'The preferred replica of a new group leaves a leader that was just announced to it for a campaign that nobody supports (found by this simulation)',
     harness: 'core',
-    file: 'src/raft/core/raft-core.ts',
-    find: "(replica.role.kind === 'follower' && !replica.role.held)",
-    replace: "replica.role.kind === 'follower'",
+    ...LEAVES_ANNOUNCED_LEADER,
   },
   {
     name: 'silent-channel-unnoticed',

@@ -1,11 +1,12 @@
 /** A channel of a link breaks while the others work: with real sockets, a flipped bit in a length makes the receiver wait for bytes that never come (found by the chaos scenario corrupt-network). */
 import { expect, it } from 'vitest';
+import { RAFT_DRIVER_DEFAULTS } from '../../src/raft/raft-driver-config.ts';
 import { CHANNEL } from '../../src/raft/transport.ts';
 import { groupId } from '../../src/std/brands.ts';
 import type { SimulatedBroker } from './simulated-broker.ts';
 import { smallCluster } from './small-cluster.ts';
 
-const SILENCE_MAX_MS = 30_000;
+const SILENCE_MAX_MS = RAFT_DRIVER_DEFAULTS.channelSilenceMaxMs;
 
 for (const channel of [CHANNEL.append, CHANNEL.bulk]) {
   it(`ends a link whose channel ${channel} brings nothing although heartbeats do, and only then`, async () => {

@@ -114,7 +114,6 @@ export class ClusterFaults {
   start(): void {
     const { plan, time, random } = this.#options;
     this.#isActive = true;
-    this.#wire.isActive = true;
     this.#losses.noticeRecovery();
     // Later hardly ever everything is settled.
     if (plan.faults.includes('amnesia') && random.chance(0.5)) time.after(100, () => this.#inject('amnesia'));
@@ -125,7 +124,7 @@ export class ClusterFaults {
   stop(): SimulatedNode[] {
     const { nodes, network, clients, random, plan, log, isFormed } = this.#options;
     this.#isActive = false;
-    this.#wire.isActive = false;
+    this.#wire.stop();
     // While the replicas of a lost store are not back, losing one more broker is losing a majority.
     const isWhole = this.#losses.isWhole();
     // A new cluster forms when all of its voters are there.

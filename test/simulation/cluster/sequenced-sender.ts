@@ -85,13 +85,13 @@ export class SequencedSender extends Actor {
     const beginsAnew =
       plan.newProducers > 0 && this.#open.length === 0 && client.options.random.chance(plan.newProducers);
     if (this.#identity !== undefined && !beginsAnew) return true;
-    const answer = await this.context.client.ask(initProducerIdApi, 1, {
+    const answer = await client.ask(initProducerIdApi, 1, {
       transactionalId: null,
       transactionTimeoutMs: 60_000,
     });
     if (answer === undefined || answer.errorCode !== 0) {
-      this.context.client.switchBroker();
-      await this.context.client.rest(RETRY_MS);
+      client.switchBroker();
+      await client.rest(RETRY_MS);
       return false;
     }
     const { producerId, producerEpoch } = answer;

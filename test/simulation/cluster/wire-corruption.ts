@@ -14,7 +14,6 @@ export interface WireCorruptionOptions {
 export class WireCorruption {
   readonly #options: WireCorruptionOptions;
   readonly #found: () => void;
-  isActive = false;
   /** The next message of this broker is changed on its way. */
   #next: BrokerId | undefined;
 
@@ -29,8 +28,12 @@ export class WireCorruption {
     this.#next = from;
   }
 
+  stop(): void {
+    this.#next = undefined;
+  }
+
   #onWire(from: BrokerId, to: BrokerId, bytes: Uint8Array): void {
-    if (from !== this.#next || !this.isActive) return;
+    if (from !== this.#next) return;
     const { random, network, time } = this.#options;
     this.#next = undefined;
     const sealed = seal(bytes);
